@@ -1,7 +1,7 @@
 """The states of jobs and items as words."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any, Self
@@ -75,7 +75,7 @@ _NUMBERS: Mapping[type[_State], Mapping[str, int]] = {
 }
 
 
-def job_states(states: Sequence[pb.JobState | str] | None) -> list[pb.JobState]:
+def job_states(states: Iterable[pb.JobState | str] | None) -> list[pb.JobState]:
     """States as messages take them, given as JobState, or what that is made of.
 
     Raises:
@@ -84,7 +84,7 @@ def job_states(states: Sequence[pb.JobState | str] | None) -> list[pb.JobState]:
     return _numbers(JobState, states)
 
 
-def item_states(states: Sequence[pb.ItemState | str] | None) -> list[pb.ItemState]:
+def item_states(states: Iterable[pb.ItemState | str] | None) -> list[pb.ItemState]:
     """The same for items."""
     return _numbers(ItemState, states)
 
@@ -101,7 +101,7 @@ def _item_word(state: pb.ItemState) -> str:
     return word(pb.ItemState.Name(state))
 
 
-def _numbers(kind: type[_State], states: Sequence[Any] | None) -> list[Any]:
+def _numbers(kind: type[_State], states: Iterable[Any] | None) -> list[Any]:
     if states is None:
         return []
     if not isinstance(states, str):  # whose letters are none

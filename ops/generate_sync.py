@@ -25,10 +25,12 @@ REPLACED = {
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncInference": "Inference",
+    "AsyncInputs": "Inputs",
     "AsyncItems": "Items",
     "AsyncJobCalls": "JobCalls",
     "AsyncJobs": "Jobs",
     "async_batches": "batches",
+    "checked_async_values": "checked_values",
 }
 _FIRST = '"""The synchronous twin of `{source}`: generated, not to be edited; `make sync` writes it."""\n'
 

@@ -1,7 +1,7 @@
 """The client of a front door. The synchronous one is generated from this file: `make sync`."""
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -10,13 +10,13 @@ from kernelport.client.access.aio import AsyncAccess
 from kernelport.client.calling.address import Address
 from kernelport.client.calling.aio import AsyncChannel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.client.calling.limits import MAX_RETRIES
-from kernelport.client.calling.messages import message
+from kernelport.client.calling.messages import checked_names, message
 from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.inference.coding import INLINE_BYTES, decode
 from kernelport.client.inputs import (
+    AsyncInputs,
+    checked_async_values,
     checked_concurrency,
-    checked_outputs,
-    checked_values,
     recording,
     speech_outputs,
     spoken,
@@ -91,7 +91,7 @@ class AsyncClient:
         model: str,
         inputs: Any,
         *,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> InferResult:
@@ -110,14 +110,14 @@ class AsyncClient:
         """
         with of_request(request_id):
             deadline = self._channel.deadline(timeout_s)
-            return await self._inference.run(model, inputs, checked_outputs(outputs), deadline, request_id)
+            return await self._inference.run(model, inputs, checked_names("outputs", outputs), deadline, request_id)
 
     async def speak(
         self,
         model: str,
         text: str,
         *,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
         request_id: str = "",
         **inputs: Any,
@@ -140,7 +140,13 @@ class AsyncClient:
             return Speech.of(result)
 
     async def stream(
-        self, model: str, text: str, *, outputs: Sequence[str] = (), timeout_s: float | None = None, **inputs: Any
+        self,
+        model: str,
+        text: str,
+        *,
+        outputs: Iterable[str] | None = (),
+        timeout_s: float | None = None,
+        **inputs: Any,
     ) -> AsyncGenerator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
@@ -161,10 +167,10 @@ class AsyncClient:
     async def map(
         self,
         model: str,
-        inputs: Iterable[Any],
+        inputs: AsyncInputs,
         *,
         concurrency: int = 64,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
     ) -> AsyncIterator[InferResult]:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
@@ -181,7 +187,7 @@ class AsyncClient:
         """
         run = self._run(model, outputs, timeout_s)
         async with contextlib.aclosing(
-            in_order(run, checked_values(inputs), checked_concurrency(concurrency))
+            in_order(run, checked_async_values(inputs), checked_concurrency(concurrency))
         ) as results:
             async for result in results:
                 yield result
@@ -189,10 +195,10 @@ class AsyncClient:
     async def map_unordered(
         self,
         model: str,
-        inputs: Iterable[Any],
+        inputs: AsyncInputs,
         *,
         concurrency: int = 64,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
     ) -> AsyncIterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0.
@@ -206,7 +212,7 @@ class AsyncClient:
         """
         run = self._run(model, outputs, timeout_s)
         async with contextlib.aclosing(
-            as_completed(run, checked_values(inputs), checked_concurrency(concurrency))
+            as_completed(run, checked_async_values(inputs), checked_concurrency(concurrency))
         ) as results:
             async for index, result in results:
                 yield index, result
@@ -336,8 +342,8 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
-        names = checked_outputs(outputs)
+    def _run(self, model: str, outputs: Iterable[str] | None, timeout_s: float | None) -> "_Run":
+        names = checked_names("outputs", outputs)
 
         async def run(inputs: Any) -> InferResult:
             return await self.infer(model, inputs, outputs=names, timeout_s=timeout_s)

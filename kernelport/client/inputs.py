@@ -1,16 +1,21 @@
 """Turns what people pass into requests."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
+from kernelport.client.calling.messages import checked_names
 from kernelport.client.results import Speech
 from kernelport.coercion import coerce, show
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import Signature, tensor_spec
 from kernelport.v1 import inference_pb2 as pb
+
+# Of many requests, each as `infer` takes them.
+Inputs: TypeAlias = Iterable[Any]
+AsyncInputs: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 _LONGEST_PATH = 1024
 _SPOKEN = Signature(inputs=[tensor_spec("text", pb.U8, ["bytes"])])
@@ -44,28 +49,13 @@ def spoken(text: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return coerce({"text": text}, _SPOKEN) | {name: value for name, value in inputs.items() if value is not None}
 
 
-def checked_outputs(outputs: Iterable[str] | None) -> Sequence[str]:
-    """Names of wanted outputs; none for None.
-
-    Raises:
-        InvalidArgumentError: when they are no list of texts.
-    """
-    if outputs is None:
-        return ()
-    if isinstance(outputs, Iterable) and not isinstance(outputs, (str, bytes)):
-        outputs = list(outputs)
-        if all(isinstance(name, str) for name in outputs):
-            return outputs
-    raise InvalidArgumentError.of([FieldViolation("outputs", f"expected a list of names, got {show(outputs)}")])
-
-
-def speech_outputs(outputs: Sequence[str], inputs: Mapping[str, Any]) -> Sequence[str]:
+def speech_outputs(outputs: Iterable[str] | None, inputs: Mapping[str, Any]) -> Sequence[str]:
     """Names of wanted outputs with those that speech consists of; none when only the usual ones are wanted."""
-    outputs = checked_outputs(outputs)
-    if not outputs:
+    names = checked_names("outputs", outputs)
+    if not names:
         return ()
     sound = ["audio", "sample_rate", *(["audio_file"] if "audio_format" in inputs else ())]
-    return [*sound, *(name for name in outputs if name not in sound)]
+    return [*sound, *(name for name in names if name not in sound)]
 
 
 def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:
@@ -87,7 +77,7 @@ def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:
     return bytes(data)
 
 
-def checked_values(inputs: Iterable[Any]) -> Iterable[Any]:
+def checked_values(inputs: Inputs) -> Inputs:
     """The inputs of many requests.
 
     Raises:
@@ -97,6 +87,11 @@ def checked_values(inputs: Iterable[Any]) -> Iterable[Any]:
         expected = f"expected the inputs of many requests, as a list, got {show(inputs)}"
         raise InvalidArgumentError.of([FieldViolation("inputs", expected)])
     return inputs
+
+
+def checked_async_values(inputs: AsyncInputs) -> AsyncInputs:
+    """The same; they may come asynchronously."""
+    return inputs if isinstance(inputs, AsyncIterable) else checked_values(inputs)
 
 
 def checked_concurrency(concurrency: int) -> int:

@@ -1,7 +1,7 @@
 """The synchronous twin of `aio.py`: generated, not to be edited; `make sync` writes it."""
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from os import PathLike
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
@@ -9,13 +9,13 @@ from typing import IO, Any, Protocol, Self
 from kernelport.client.access.sync import Access
 from kernelport.client.calling.address import Address
 from kernelport.client.calling.limits import MAX_RETRIES
-from kernelport.client.calling.messages import message
+from kernelport.client.calling.messages import checked_names, message
 from kernelport.client.calling.sync import Channel, as_completed, in_order, in_thread, in_thread_if
 from kernelport.client.inference.coding import INLINE_BYTES, decode
 from kernelport.client.inference.sync import Inference
 from kernelport.client.inputs import (
+    Inputs,
     checked_concurrency,
-    checked_outputs,
     checked_values,
     recording,
     speech_outputs,
@@ -91,7 +91,7 @@ class Client:
         model: str,
         inputs: Any,
         *,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
         request_id: str = "",
     ) -> InferResult:
@@ -110,14 +110,14 @@ class Client:
         """
         with of_request(request_id):
             deadline = self._channel.deadline(timeout_s)
-            return self._inference.run(model, inputs, checked_outputs(outputs), deadline, request_id)
+            return self._inference.run(model, inputs, checked_names("outputs", outputs), deadline, request_id)
 
     def speak(
         self,
         model: str,
         text: str,
         *,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
         request_id: str = "",
         **inputs: Any,
@@ -138,7 +138,13 @@ class Client:
             return Speech.of(result)
 
     def stream(
-        self, model: str, text: str, *, outputs: Sequence[str] = (), timeout_s: float | None = None, **inputs: Any
+        self,
+        model: str,
+        text: str,
+        *,
+        outputs: Iterable[str] | None = (),
+        timeout_s: float | None = None,
+        **inputs: Any,
     ) -> Generator[Speech]:
         """Speaks a text, and gives the speech piece by piece as it is made: one behind the other, the pieces are what
         `speak` returns. When the front door goes away, the stream goes on where it was at the next one.
@@ -159,10 +165,10 @@ class Client:
     def map(
         self,
         model: str,
-        inputs: Iterable[Any],
+        inputs: Inputs,
         *,
         concurrency: int = 64,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
     ) -> Iterator[InferResult]:
         """Runs many requests, so many at a time, and gives their results in the order of the inputs.
@@ -185,10 +191,10 @@ class Client:
     def map_unordered(
         self,
         model: str,
-        inputs: Iterable[Any],
+        inputs: Inputs,
         *,
         concurrency: int = 64,
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         timeout_s: float | None = None,
     ) -> Iterator[tuple[int, InferResult]]:
         """The same as results come: each with the index of its inputs, from 0.
@@ -328,8 +334,8 @@ class Client:
     ) -> None:
         self.close()
 
-    def _run(self, model: str, outputs: Sequence[str], timeout_s: float | None) -> "_Run":
-        names = checked_outputs(outputs)
+    def _run(self, model: str, outputs: Iterable[str] | None, timeout_s: float | None) -> "_Run":
+        names = checked_names("outputs", outputs)
 
         def run(inputs: Any) -> InferResult:
             return self.infer(model, inputs, outputs=names, timeout_s=timeout_s)

@@ -1,11 +1,11 @@
 """Keys and tenants: what a client can ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel
-from kernelport.client.calling.messages import message, unix_us
+from kernelport.client.calling.messages import checked_names, message, unix_us
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1.access_pb2_grpc import AccessServiceStub
 
@@ -21,9 +21,9 @@ class AsyncAccess:
         self,
         name: str,
         *,
-        scopes: Sequence[str],
+        scopes: Iterable[str],
         tenant: str = "",
-        deployments: Sequence[str] = (),
+        deployments: Iterable[str] | None = (),
         expires: datetime | None = None,
         certificate: str = "",
         quotas: Mapping[str, float] | None = None,
@@ -45,9 +45,9 @@ class AsyncAccess:
         request = message(
             pb.CreateKeyRequest,
             name=name,
-            scopes=scopes,
+            scopes=checked_names("scopes", scopes),
             tenant=tenant,
-            deployments=deployments,
+            deployments=checked_names("deployments", deployments),
             expires_unix_us=unix_us("expires", expires),
             certificate=certificate,
             quotas=quotas or {},

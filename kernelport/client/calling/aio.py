@@ -6,8 +6,7 @@ import gc
 import io
 import itertools
 import os
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypeVar
@@ -255,48 +254,65 @@ async def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) 
 
 
 async def as_completed(
-    function: Callable[[T], Awaitable[R]], values: Iterable[T], concurrency: int
+    function: Callable[[T], Awaitable[R]],
+    values: Iterable[T] | AsyncIterable[T],
+    concurrency: int,
+    *,
+    ordered: bool = False,
 ) -> AsyncGenerator[tuple[int, R]]:
     """Calls a function with many values, so many at a time; `values` is read no faster than results are taken.
+
+    Args:
+        ordered: whether results come in the order of the values.
 
     Yields:
         The index of a value and its result, in the order of completion.
     """
-    numbered = enumerate(values)
-    running: dict[asyncio.Future[R], int] = {}
+    numbers = itertools.count()
+    room = asyncio.Semaphore(concurrency)
+    running: dict[asyncio.Future[Any], int] = {}
+    coming: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
 
-    def fill() -> None:
-        while len(running) < concurrency and (following := next(numbered, None)) is not None:
-            running[asyncio.ensure_future(function(following[1]))] = following[0]
+    async def begin(value: T) -> None:
+        call = asyncio.ensure_future(function(value))
+        running[call] = next(numbers)
+        if ordered:
+            coming.put_nowait(call)
+        else:
+            call.add_done_callback(coming.put_nowait)
+        await room.acquire()
 
+    async def begin_all() -> None:
+        await room.acquire()
+        if isinstance(values, AsyncIterable):
+            async for value in values:
+                await begin(value)
+        else:
+            for value in values:
+                await begin(value)
+
+    # A task of its own: results that are there need not wait for the next value.
+    reading = asyncio.ensure_future(begin_all())
+    reading.add_done_callback(coming.put_nowait)
     try:
-        fill()
-        while running:
-            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future.result()
-            fill()
+        while running or not reading.done():
+            call = await coming.get()
+            result = await call
+            if call is not reading:
+                yield running.pop(call), result
+                room.release()
+        await reading
     finally:
-        await _give_up(running)
+        await _give_up([reading, *running])
 
 
-async def in_order(function: Callable[[T], Awaitable[R]], values: Iterable[T], concurrency: int) -> AsyncGenerator[R]:
+async def in_order(
+    function: Callable[[T], Awaitable[R]], values: Iterable[T] | AsyncIterable[T], concurrency: int
+) -> AsyncGenerator[R]:
     """The same, but the results alone and in the order of the values."""
-    coming = iter(values)
-    running: deque[asyncio.Future[R]] = deque()
-
-    def fill() -> None:
-        for value in itertools.islice(coming, concurrency - len(running)):
-            running.append(asyncio.ensure_future(function(value)))
-
-    try:
-        fill()
-        while running:
-            yield await running[0]
-            running.popleft()
-            fill()
-    finally:
-        await _give_up(running)
+    async with contextlib.aclosing(as_completed(function, values, concurrency, ordered=True)) as results:
+        async for _, result in results:
+            yield result
 
 
 async def _give_up(running: Iterable[asyncio.Future[Any]]) -> None:

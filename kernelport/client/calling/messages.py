@@ -1,6 +1,7 @@
 """Builds messages of what callers pass, and names the field that is not as it should be."""
 
 import os
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -26,20 +27,50 @@ _EXPECTED = {
 }
 # What protobuf raises over a value of another type, or out of range.
 _REFUSED = (TypeError, ValueError, AttributeError)
+# Fields that say what a call is about.
+_NAMES = frozenset({"model", "deployment", "name", "job_id", "item_id", "id", "key"})
 
 
 def message(kind: type[M], **fields: Any) -> M:
-    """A message of fields; None is one that is not given.
+    """A message of fields; None is one that is not given, which a name cannot be.
 
     Raises:
         InvalidArgumentError: when a value is not what its field takes, naming the field.
     """
+    for field in _NAMES & fields.keys():
+        checked_name(field, fields[field])
     try:
         return kind(**fields)
     except _REFUSED:
         for name, value in fields.items():
             _check(kind, name, value)
         raise
+
+
+def checked_name(field: str, name: str) -> str:
+    """A name.
+
+    Raises:
+        InvalidArgumentError: when it is no text.
+    """
+    if not isinstance(name, str):
+        raise InvalidArgumentError.of([FieldViolation(field, f"expected a name, got {show(name)}")])
+    return name
+
+
+def checked_names(field: str, names: Iterable[str] | None) -> Sequence[str]:
+    """Names; none for None.
+
+    Raises:
+        InvalidArgumentError: when they are no list of texts.
+    """
+    if names is None:
+        return ()
+    if isinstance(names, Iterable) and not isinstance(names, (str, bytes)):
+        names = list(names)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise InvalidArgumentError.of([FieldViolation(field, f"expected a list of names, got {show(names)}")])
 
 
 def unix_us(field: str, time_of: datetime | None) -> int:

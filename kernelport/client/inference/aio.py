@@ -6,7 +6,7 @@ from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel, in_thread_if
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import message
+from kernelport.client.calling.messages import checked_name, message
 from kernelport.client.inference.coding import (
     INLINE_BYTES,
     LARGE_BYTES,
@@ -43,6 +43,7 @@ class AsyncInference:
         Args:
             inputs: by name; or one value, for the one input that the model asks for.
         """
+        model = checked_name("model", model)
         if not isinstance(inputs, Mapping):
             inputs = only_input(inputs, await self.signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else await self.signature(model, deadline)
@@ -61,6 +62,7 @@ class AsyncInference:
     ) -> AsyncGenerator[Speech]:
         """The pieces of speech that a request becomes. A stream that breaks goes on where it was, at whichever front
         door answers."""
+        model = checked_name("model", model)
         request = encode(model, inputs, await self.signature(model, deadline), "", outputs)
         sequence, failures, is_last = 0, 0, False
         while not is_last:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import message
+from kernelport.client.calling.messages import checked_name, message
 from kernelport.client.calling.sync import Channel, in_thread_if
 from kernelport.client.inference.coding import (
     INLINE_BYTES,
@@ -41,6 +41,7 @@ class Inference:
         Args:
             inputs: by name; or one value, for the one input that the model asks for.
         """
+        model = checked_name("model", model)
         if not isinstance(inputs, Mapping):
             inputs = only_input(inputs, self.signature(model, deadline))
         signature = self._signatures.get(model) if are_arrays(inputs) else self.signature(model, deadline)
@@ -59,6 +60,7 @@ class Inference:
     ) -> Generator[Speech]:
         """The pieces of speech that a request becomes. A stream that breaks goes on where it was, at whichever front
         door answers."""
+        model = checked_name("model", model)
         request = encode(model, inputs, self.signature(model, deadline), "", outputs)
         sequence, failures, is_last = 0, 0, False
         while not is_last:

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from types import NoneType
 from typing import Any, TypeAlias
 
-from kernelport.client.calling.messages import deadline_fields, message
-from kernelport.client.inputs import checked_outputs
+from kernelport.client.calling.messages import checked_names, deadline_fields, message
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.counting import counted
 from kernelport.errors import (
@@ -52,7 +51,7 @@ def job_spec(
     *,
     shared: Mapping[str, Any] | None,
     output_format: str,
-    outputs: Sequence[str],
+    outputs: Iterable[str] | None,
     priority: int,
     deadline: datetime | timedelta | None,
     metadata: Mapping[str, str] | None,
@@ -77,7 +76,7 @@ def job_spec(
         deployment=deployment,
         shared_inputs=to_tensors(coerce(shared or {}, signature)),
         output_format=f"OUTPUT_FORMAT_{output_format.upper() or 'UNSPECIFIED'}",
-        outputs=checked_outputs(outputs),
+        outputs=checked_names("outputs", outputs),
         priority=priority,
         **deadline_fields(deadline),
         metadata=metadata or {},
@@ -254,7 +253,7 @@ class Patience:
 
 def sealing(job_id: str) -> pb.AddItemsRequest:
     """The request that seals a job as it is."""
-    return pb.AddItemsRequest(job_id=job_id, seal=True)
+    return message(pb.AddItemsRequest, job_id=job_id, seal=True)
 
 
 def deletion_pauses() -> Iterator[float]:

@@ -8,21 +8,13 @@ from typing import Any
 
 from kernelport.client.calling.aio import AsyncChannel
 from kernelport.client.calling.limits import Deadline, checked_on_retry, checked_patience
-from kernelport.client.calling.messages import deadline_fields, message
+from kernelport.client.calling.messages import checked_name, deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.inference.aio import AsyncInference
 from kernelport.client.jobs.aio import outputs, watching
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
 from kernelport.client.jobs.aio.submitting import replace, signature_of, submit
-from kernelport.client.jobs.messages import (
-    PAGE_SIZE,
-    AsyncItems,
-    ItemLike,
-    async_batches,
-    batches,
-    job_spec,
-    sealing,
-)
+from kernelport.client.jobs.messages import PAGE_SIZE, AsyncItems, async_batches, job_spec, sealing
 from kernelport.enums import item_states, job_states
 from kernelport.errors import KernelPortError, of_request
 from kernelport.v1 import job_pb2 as pb
@@ -69,7 +61,7 @@ class AsyncJobs:
         *,
         shared: Mapping[str, Any] | None = None,
         output_format: str = "",
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         priority: int = 0,
         deadline: datetime | timedelta | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -107,6 +99,7 @@ class AsyncJobs:
         """
         with of_request(request_id):
             whole = Deadline(timeout_s)
+            deployment = checked_name("deployment", deployment)
             signature = await signature_of(self._inference, self._calls, deployment, whole)
             spec = job_spec(
                 deployment,
@@ -132,14 +125,17 @@ class AsyncJobs:
         job: pb.Job = (await self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
-    async def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> AsyncIterator[pb.Job]:
+    async def list(
+        self, deployment: str | None = "", states: Iterable[pb.JobState | str] | None = ()
+    ) -> AsyncIterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all.
 
         Args:
             deployment: whose.
             states: in which they are, as JobState or its words.
         """
-        request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
+        whose = "" if deployment is None else deployment
+        request = message(pb.ListJobsRequest, deployment=whose, states=job_states(states), page_size=PAGE_SIZE)
         async for page in self._calls.pages("ListJobs", request, Deadline(None)):
             for job in page.jobs:
                 yield job
@@ -201,7 +197,7 @@ class AsyncJobs:
         return job
 
     async def items(
-        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+        self, job_id: str, states: Iterable[pb.ItemState | str] | None = (), *, inputs: bool = False
     ) -> AsyncIterator[pb.Item]:
         """A job's items in the order of submission, fetched in pages as they are wanted.
 
@@ -305,7 +301,7 @@ class AsyncJobs:
         job: pb.Job = (await self._calls.call("ResumeJob", request, repeatable=False)).job
         return job
 
-    async def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+    async def replace_items(self, job_id: str, items: AsyncItems) -> int:
         """Gives items of a job that is over other inputs, for `resume` to run.
 
         Args:
@@ -323,7 +319,7 @@ class AsyncJobs:
         """
         job = await self.get(job_id)
         signature = await self._inference.fetch_signature(job.spec.deployment, self._channel.deadline(None))
-        return await replace(self._calls, job_id, batches(items, signature))
+        return await replace(self._calls, job_id, async_batches(items, signature))
 
     async def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.

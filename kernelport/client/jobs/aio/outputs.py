@@ -5,11 +5,12 @@ from pathlib import Path
 
 from kernelport.client.calling.aio import in_thread
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import message
+from kernelport.client.calling.messages import checked_name, message
 from kernelport.client.jobs import fetching, folders
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
 from kernelport.client.jobs.messages import PAGE_SIZE, is_over, without_files
-from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, KernelPortError, NotFoundError
+from kernelport.coercion import show
+from kernelport.errors import OUTPUT_NOT_FOUND, FieldViolation, InvalidArgumentError, KernelPortError, NotFoundError
 from kernelport.names import MANIFEST, SUMMARY
 from kernelport.v1 import job_pb2 as pb
 
@@ -33,7 +34,10 @@ async def chunks(calls: AsyncJobCalls, job_id: str, item_id: str, whole: Deadlin
 
 async def fetch(calls: AsyncJobCalls, job_id: str, item: pb.Item, folder: Path, whole: Deadline) -> Path:
     """The output of an item that succeeded as a file in a folder; one that is there and right stays."""
-    folders.claim(folder, job_id)
+    if not isinstance(item, pb.Item):
+        violation = FieldViolation("item", f"expected an Item, as `items` gives it, got {show(item)}")
+        raise InvalidArgumentError.of([violation])
+    folders.claim(folder, checked_name("job_id", job_id))
     patience = calls.patience()
     while True:
         try:
@@ -77,9 +81,9 @@ async def fetch_all(
 
 async def fetch_manifest(calls: AsyncJobCalls, job_id: str, folder: Path, whole: Deadline) -> Path:
     """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it."""
+    request = message(pb.GetManifestRequest, job_id=job_id)
     folders.claim(folder, job_id)
     path, patience = folder / MANIFEST, calls.patience()
-    request = message(pb.GetManifestRequest, job_id=job_id)
     while True:
         try:
             with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:

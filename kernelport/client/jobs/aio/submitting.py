@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from kernelport.client.calling.aio import AsyncBegun, in_thread
 from kernelport.client.calling.limits import Deadline
@@ -91,14 +91,14 @@ async def _give_up(calls: AsyncJobCalls, job: pb.Job, error: BaseException) -> N
         error.add_note(what_is_left(left))
 
 
-async def replace(calls: AsyncJobCalls, job_id: str, coming: Iterable[_Items]) -> int:
+async def replace(calls: AsyncJobCalls, job_id: str, coming: AsyncIterator[_Items]) -> int:
     """Gives items of a job that is over other inputs; says how many there were.
 
     Args:
         coming: the items in batches.
     """
     count = 0
-    for batch in coming:
+    async for batch in coming:
         if batch:
             await calls.call("ReplaceItems", message(pb.ReplaceItemsRequest, job_id=job_id, items=batch))
             count += len(batch)

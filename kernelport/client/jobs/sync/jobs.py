@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kernelport.client.calling.limits import Deadline, checked_on_retry, checked_patience
-from kernelport.client.calling.messages import deadline_fields, message
+from kernelport.client.calling.messages import checked_name, deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.calling.sync import Channel
 from kernelport.client.inference.sync import Inference
-from kernelport.client.jobs.messages import (
-    PAGE_SIZE,
-    ItemLike,
-    Items,
-    batches,
-    job_spec,
-    sealing,
-)
+from kernelport.client.jobs.messages import PAGE_SIZE, Items, batches, job_spec, sealing
 from kernelport.client.jobs.sync import outputs, watching
 from kernelport.client.jobs.sync.calls import JobCalls
 from kernelport.client.jobs.sync.submitting import replace, signature_of, submit
@@ -68,7 +61,7 @@ class Jobs:
         *,
         shared: Mapping[str, Any] | None = None,
         output_format: str = "",
-        outputs: Sequence[str] = (),
+        outputs: Iterable[str] | None = (),
         priority: int = 0,
         deadline: datetime | timedelta | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -106,6 +99,7 @@ class Jobs:
         """
         with of_request(request_id):
             whole = Deadline(timeout_s)
+            deployment = checked_name("deployment", deployment)
             signature = signature_of(self._inference, self._calls, deployment, whole)
             spec = job_spec(
                 deployment,
@@ -131,14 +125,15 @@ class Jobs:
         job: pb.Job = (self._calls.call("GetJob", message(pb.GetJobRequest, job_id=job_id))).job
         return job
 
-    def list(self, deployment: str = "", states: Sequence[pb.JobState | str] = ()) -> Iterator[pb.Job]:
+    def list(self, deployment: str | None = "", states: Iterable[pb.JobState | str] | None = ()) -> Iterator[pb.Job]:
         """Jobs, newest first, fetched in pages as they are wanted; empty arguments stand for all.
 
         Args:
             deployment: whose.
             states: in which they are, as JobState or its words.
         """
-        request = message(pb.ListJobsRequest, deployment=deployment, states=job_states(states), page_size=PAGE_SIZE)
+        whose = "" if deployment is None else deployment
+        request = message(pb.ListJobsRequest, deployment=whose, states=job_states(states), page_size=PAGE_SIZE)
         for page in self._calls.pages("ListJobs", request, Deadline(None)):
             for job in page.jobs:
                 yield job
@@ -198,7 +193,7 @@ class Jobs:
         return job
 
     def items(
-        self, job_id: str, states: Sequence[pb.ItemState | str] = (), *, inputs: bool = False
+        self, job_id: str, states: Iterable[pb.ItemState | str] | None = (), *, inputs: bool = False
     ) -> Iterator[pb.Item]:
         """A job's items in the order of submission, fetched in pages as they are wanted.
 
@@ -300,7 +295,7 @@ class Jobs:
         job: pb.Job = (self._calls.call("ResumeJob", request, repeatable=False)).job
         return job
 
-    def replace_items(self, job_id: str, items: Iterable[ItemLike]) -> int:
+    def replace_items(self, job_id: str, items: Items) -> int:
         """Gives items of a job that is over other inputs, for `resume` to run.
 
         Args:

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.calling.messages import message
@@ -91,7 +91,7 @@ def _give_up(calls: JobCalls, job: pb.Job, error: BaseException) -> None:
         error.add_note(what_is_left(left))
 
 
-def replace(calls: JobCalls, job_id: str, coming: Iterable[_Items]) -> int:
+def replace(calls: JobCalls, job_id: str, coming: Iterator[_Items]) -> int:
     """Gives items of a job that is over other inputs; says how many there were.
 
     Args:
