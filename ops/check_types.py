@@ -1,7 +1,7 @@
 """What type checkers tell those who build on the package: `python ops/check_types.py`.
 
 Every name of it has a type that all of them read alike, and the programs of the README, of docs/python.md and of
-docs/examples pass pyright and mypy in their strict modes.
+docs/examples, and tests/sdk/typed.py, pass pyright and mypy in their strict modes.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/python.md")
+TYPED = REPOSITORY / "tests" / "sdk" / "typed.py"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Both find the packages of the environment that this runs in.
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -28,8 +29,8 @@ def main() -> None:
             (programs / f"{page.stem.lower()}_page.py").write_text(
                 "".join(BLOCK.findall((REPOSITORY / page).read_text()))
             )
-        for example in (REPOSITORY / "docs" / "examples").glob("*.py"):
-            (programs / example.name).write_text(example.read_text())
+        for program in (*(REPOSITORY / "docs" / "examples").glob("*.py"), TYPED):
+            (programs / program.name).write_text(program.read_text())
         checked += [_passes(["pyright"], programs), _passes(["mypy", "--strict", "."], programs)]
     sys.exit(not all(checked))
 
