@@ -51,6 +51,8 @@ _TOO_LARGE = "message larger than max"
 _NO_MESSAGE = "Exception deserializing response"
 # How gRPC words that a call was cancelled on this side.
 _OWN_DOING = ("Locally cancelled", "Channel closed")
+# What it says in a child of the streams that its parent was in the middle of when it forked.
+_FORKED = "Call cancelled in fork child"
 # Of an object, as in `<_io.BytesIO object at 0x7f52>`.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
@@ -272,6 +274,9 @@ def from_call(call: grpc.RpcError, target: str = "") -> KernelPortError:
         details = call.details() or code.name
         if code is grpc.StatusCode.UNIMPLEMENTED or details.startswith(_NO_MESSAGE):
             return no_front_door(target)
+        if _FORKED in details:
+            told = "this process was forked from one that was in the middle of this stream: begin anew here"
+            return UnavailableError(told, reason="FORKED")
         if code is grpc.StatusCode.CANCELLED and not details.startswith(_OWN_DOING):
             # What a server does to calls that come while it shuts down: the caller has cancelled nothing.
             code, details = grpc.StatusCode.UNAVAILABLE, "the front door stopped; the request may still run"

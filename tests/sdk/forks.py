@@ -54,6 +54,21 @@ async def fork_beside_a_loop() -> None:
     await asyncio.to_thread(fork)
 
 
+AMID = {
+    "map": lambda: client.map("identity-onnx", [X] * 9, concurrency=4),
+    "map_unordered": lambda: client.map_unordered("identity-onnx", [X] * 9, concurrency=4),
+    "stream": lambda: client.stream("hibari-en", "One sentence here. " * 10, seed=1),
+    "finished_items": lambda: client.jobs.finished_items(client.jobs.submit("identity-onnx", [X] * 5).id),
+    "output": lambda: client.jobs.output(large_job(), "a"),
+}
+
+
+def large_job() -> str:
+    """A job whose only item became a file of several megabytes."""
+    x = np.zeros((1, 1, 1000, 1000), np.float32)
+    return client.jobs.wait(client.jobs.submit("identity-onnx", [("a", {"x": x})]).id).id
+
+
 def fork_amid(results: Iterator[object]) -> None:
     """A child goes on with what its parent is in the middle of, then the parent."""
     next(results)
@@ -77,8 +92,8 @@ elif PARENT == "closed-loop-after-a-fork":
     asyncio.run(ask())
 if PARENT == "open-loop":
     asyncio.run(fork_beside_a_loop())
-elif PARENT.startswith("map"):
-    fork_amid(getattr(client, PARENT)("identity-onnx", [X] * 9, concurrency=4))
+elif PARENT in AMID:
+    fork_amid(AMID[PARENT]())
 else:
     fork()
 os._exit(0)

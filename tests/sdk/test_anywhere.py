@@ -36,6 +36,18 @@ def test_a_child_that_goes_on_with_requests_of_its_parent_is_told_so_at_once(sta
     assert children(stack.target, parent) == ["FORKED", "8", "left"]
 
 
+def test_a_child_that_goes_on_with_a_file_of_its_parent_is_told_so(stack: Stack) -> None:
+    forked, *left = children(stack.target, "output")
+    assert (forked, left[1]) == ("FORKED", "left")
+    assert int(left[0]) > 1
+
+
+@pytest.mark.parametrize("parent", ["stream", "finished_items"])
+def test_streams_that_go_on_by_themselves_do_so_in_parent_and_child(stack: Stack, parent: str) -> None:
+    first, _, second, _ = children(stack.target, parent)
+    assert int(first) == int(second) > 1
+
+
 def children(target: str, parent: str) -> list[str]:
     """What each child of a parent tells."""
     command = [sys.executable, FORKS, target, parent]
