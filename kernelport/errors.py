@@ -48,7 +48,8 @@ _WHY = (
     ),
 )
 _TOO_LARGE = "message larger than max"
-_NO_MESSAGE = "Exception deserializing response"
+# What gRPC says of answers that are no messages, and of those of a server of HTTP/2 that does not speak gRPC.
+_NO_MESSAGE = ("Exception deserializing response", "Stream removed (Data frame with END_STREAM flag received)")
 # How gRPC words that a call was cancelled on this side.
 _OWN_DOING = ("Locally cancelled", "Channel closed")
 # What it says in a child of the streams that its parent was in the middle of when it forked.

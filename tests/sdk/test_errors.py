@@ -1,5 +1,6 @@
 """Every mistake is a KernelPortError that names the field, and nothing is changed in silence."""
 
+import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from kernelport import (
     InvalidArgumentError,
     ItemState,
     JobState,
+    KernelPortError,
     NotFoundError,
     UnavailableError,
 )
@@ -177,9 +179,34 @@ async def test_a_server_of_another_kind_is_told_from_a_front_door(answer: bytes 
             with pytest.raises(FailedPreconditionError, match=told):
                 await async_client.voices()
             with pytest.raises(FailedPreconditionError, match=told):
-                await async_client.jobs.wait("j", timeout_s=5)
-            with pytest.raises(FailedPreconditionError, match=told):
                 await async_client.jobs.seal("j")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.infer("m", {"x": X}),
+        lambda client: client.speak("m", "Hi."),
+        lambda client: client.stream("m", "Hi."),
+        lambda client: client.jobs.submit("m", ["Hi."]),
+        lambda client: client.jobs.get("j"),
+        lambda client: client.jobs.wait("j"),
+        lambda client: client.jobs.delete("j"),
+    ],
+    ids=["infer", "speak", "stream", "submit", "get", "wait", "delete"],
+)
+@pytest.mark.parametrize("answer", [None, b"\xff\xff\xffjunk", b""], ids=["no method", "junk", "nothing"])
+async def test_no_call_takes_an_answer_of_another_kind_or_waits_for_one(
+    answer: bytes | None, call: Callable[[Any], Any]
+) -> None:
+    told = "front door|the stream ended before its last message"
+    with another(answer) as target, Client(target) as client:
+        with pytest.raises(KernelPortError, match=told):
+            list(call(client))
+        async with AsyncClient(target) as async_client:
+            calling = call(async_client)
+            with pytest.raises(KernelPortError, match=told):
+                await (calling if inspect.isawaitable(calling) else anext(calling))
 
 
 def test_one_value_for_a_model_that_nobody_has_served_yet_is_told_so(client: Client) -> None:

@@ -1,6 +1,7 @@
 """Errors travel: what a worker raises is what a client catches."""
 
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -8,7 +9,13 @@ import pytest
 from google.rpc import status_pb2
 
 from kernelport import Client, errors
-from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, UnavailableError
+from kernelport.errors import (
+    FailedPreconditionError,
+    FieldViolation,
+    InternalError,
+    InvalidArgumentError,
+    UnavailableError,
+)
 from kernelport.supervisor.stack import Stack
 
 CLASSES = [
@@ -102,6 +109,41 @@ def test_what_speaks_neither_is_not_told_to_speak_http() -> None:
         ):
             client.deployments()
         greeting.result().close()
+
+
+def test_a_web_server_that_speaks_no_grpc_is_told_from_a_front_door() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        answering = pool.submit(_answer_as_the_web_does, server)
+        with (
+            Client(f"127.0.0.1:{server.getsockname()[1]}") as client,
+            pytest.raises(FailedPreconditionError, match="is no KernelPort front door"),
+        ):
+            client.jobs.wait("j")
+        answering.result().close()
+
+
+def _answer_as_the_web_does(server: socket.socket) -> socket.socket:
+    """A connection on which the server has answered the first call by HTTP/2: 200, and a page."""
+    connection, _ = server.accept()
+    with connection.makefile("rb") as sent:
+        sent.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+        connection.sendall(_frame(_SETTINGS, 0, 0))
+        kind = None
+        while kind != _HEADERS:
+            length, kind, _, stream = struct.unpack(">3sBBI", sent.read(9))
+            sent.read(int.from_bytes(length))
+    status_200, content_type = b"\x88", b"\x5f\x09text/html"
+    connection.sendall(_frame(_HEADERS, _END_HEADERS, stream, status_200 + content_type))
+    connection.sendall(_frame(_DATA, _END_STREAM, stream, b"<html>"))
+    return connection
+
+
+_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+_END_STREAM, _END_HEADERS = 1, 4
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">3sBBI", len(payload).to_bytes(3), kind, flags, stream) + payload
 
 
 def _greet(server: socket.socket) -> socket.socket:

@@ -36,6 +36,7 @@ class AsyncChannel(NotCopied):
         max_retries: how often a call that is safe to repeat is tried again.
 
     Attributes:
+        target: where calls go.
         answered: whether the front door has answered a call.
 
     Raises:
@@ -44,6 +45,7 @@ class AsyncChannel(NotCopied):
 
     def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
         self._address = address
+        self.target: str = address.target
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -169,7 +171,7 @@ class AsyncChannel(NotCopied):
         try:
             yield
         except grpc.RpcError as error:
-            raise deadline.named(from_call(error, self._address.target)) from None
+            raise deadline.named(from_call(error, self.target)) from None
         except asyncio.CancelledError:
             # Of a call rather than of the task: nobody would see that it has failed.
             if self._closed and not _is_cancelled():
@@ -179,7 +181,7 @@ class AsyncChannel(NotCopied):
     def _checked(self, answer: T | None) -> T:
         """An answer; grpc.aio gives None for one that is no message."""
         if answer is None:
-            raise no_front_door(self._address.target)
+            raise no_front_door(self.target)
         return answer
 
     def _sent(self, stub: _Stub, method: str, request: Any, timeout_s: float | None) -> Any:

@@ -30,6 +30,7 @@ class Channel(NotCopied):
         max_retries: how often a call that is safe to repeat is tried again.
 
     Attributes:
+        target: where calls go.
         answered: whether the front door has answered a call.
 
     Raises:
@@ -38,6 +39,7 @@ class Channel(NotCopied):
 
     def __init__(self, address: Address, timeout_s: float | None, max_retries: int) -> None:
         self._address = address
+        self.target: str = address.target
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
@@ -114,7 +116,7 @@ class Channel(NotCopied):
         try:
             yield
         except grpc.RpcError as error:
-            failure = deadline.named(from_call(error, self._address.target))
+            failure = deadline.named(from_call(error, self.target))
             if self._closed and isinstance(failure, CancelledError):
                 raise FailedPreconditionError(CLOSED) from None
             raise failure from None

@@ -73,9 +73,10 @@ class AsyncInference:
                 ) as answers:
                     # To the end: who leaves after the last message looks as if they had hung up.
                     async for answer in answers:
-                        sequence, failures = sequence + 1, 0
+                        sequence += 1
                         result, is_last = await in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
                         if result.outputs:
+                            failures = 0
                             yield Speech.of(result)
                 failure: KernelPortError = UnavailableError("the stream ended before its last message")
             except KernelPortError as error:

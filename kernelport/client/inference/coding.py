@@ -122,6 +122,8 @@ def decode(response: bytes) -> InferResult:
         InternalError: when it is none.
     """
     try:
+        if not response:
+            raise ValueError("it is empty")
         if len(response) <= INLINE_BYTES:
             return InferResult.of(pb.InferResponse.FromString(response))
         outputs, rest = {}, bytearray()

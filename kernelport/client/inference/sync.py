@@ -71,9 +71,10 @@ class Inference:
                 ) as answers:
                     # To the end: who leaves after the last message looks as if they had hung up.
                     for answer in answers:
-                        sequence, failures = sequence + 1, 0
+                        sequence += 1
                         result, is_last = in_thread_if(len(answer) > INLINE_BYTES, decode_message, answer)
                         if result.outputs:
+                            failures = 0
                             yield Speech.of(result)
                 failure: KernelPortError = UnavailableError("the stream ended before its last message")
             except KernelPortError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from kernelport.client.calling.aio import AsyncBegun, AsyncChannel, pause
 from kernelport.client.calling.limits import Deadline
 from kernelport.client.jobs.messages import Patience
-from kernelport.errors import KernelPortError, of_request
+from kernelport.errors import KernelPortError, no_front_door, of_request
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.job_pb2_grpc import JobServiceStub
 
@@ -28,7 +28,7 @@ class AsyncJobCalls:
     async def call(self, method: str, request: Any, whole: Deadline | None = None, *, repeatable: bool = True) -> Any:
         """One answer, within the client's time limit and what is left of `whole`."""
         deadline = self.portion(whole or Deadline(None))
-        return await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable)
+        return self._checked(await self._channel.call(JobServiceStub, method, request, deadline, repeatable=repeatable))
 
     async def patient_call(
         self, method: str, request: Any, whole: Deadline, also: Collection[type[KernelPortError]] = ()
@@ -50,7 +50,7 @@ class AsyncJobCalls:
         answers = self._channel.stream(JobServiceStub, method, request, deadline)
         async with contextlib.aclosing(answers):
             async for answer in answers:
-                yield answer
+                yield self._checked(answer)
 
     async def pages(self, method: str, request: Any, whole: Deadline) -> AsyncGenerator[Any]:
         """The pages of a listing, each asked for when it is wanted."""
@@ -91,3 +91,9 @@ class AsyncJobCalls:
         if self.on_retry is not None:
             self.on_retry(error, pause_s)
         await pause(whole.pause_s(pause_s))
+
+    def _checked(self, answer: Any) -> Any:
+        """An answer, unless it is about a job without an id: one that a server of another kind has left empty."""
+        if hasattr(answer, "job") and not answer.job.id:
+            raise no_front_door(self._channel.target)
+        return answer
