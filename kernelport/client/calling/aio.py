@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import grpc
@@ -324,20 +325,17 @@ async def _give_up(running: Iterable[asyncio.Future[Any]]) -> None:
     await asyncio.gather(*running, return_exceptions=True)
 
 
-class _OneMessage:
-    """A channel to which a stream of requests has one: on the wire, a call of one request is no different."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self.stream_unary = channel.unary_unary
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._channel, name)
-
-
 @cache
 def _of_one_message(stub: _Stub) -> _Stub:
-    return lambda channel: stub(_OneMessage(channel))
+    """A stub to which a stream of requests has one message: on the wire, a call of one request is no different."""
+    return lambda channel: stub(
+        SimpleNamespace(
+            unary_unary=channel.unary_unary,
+            unary_stream=channel.unary_stream,
+            stream_unary=channel.unary_unary,
+            stream_stream=channel.unary_stream,
+        )
+    )
 
 
 def _is_cut_off(error: grpc.aio.AioRpcError) -> bool:
