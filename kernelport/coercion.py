@@ -222,8 +222,9 @@ def _holds_text(value: Any) -> bool:
 
 def _no_array(spec: TensorSpec, value: Any) -> ValueProblem:
     """What to say of lists that numpy makes no array of."""
-    uneven = uneven_rows(value)
-    return ValueProblem(uneven) if uneven else unexpected(spec, value)
+    if uneven := uneven_rows(value):
+        return ValueProblem(f"expected rows of equal length as {describe(spec)}, {uneven}")
+    return unexpected(spec, value)
 
 
 def _with_bytes(value: Any, levels: int = MAX_RANK) -> Any:

@@ -109,7 +109,7 @@ def as_numpy_reads(value: Any, levels: int = MAX_RANK) -> Any:
 
 
 def uneven_rows(value: Any) -> str:
-    """What to say of lists of lists whose rows differ in length; empty where none do."""
+    """Which rows of lists of lists differ in length: `row 0 has 3 and row 1 has 2`; empty where none do."""
     rows: list[tuple[tuple[int, ...], Any]] = [((), value)]
     for _ in range(MAX_RANK):
         if not all(isinstance(row, (list, tuple)) or (isinstance(row, np.ndarray) and row.ndim) for _, row in rows):
@@ -117,7 +117,7 @@ def uneven_rows(value: Any) -> str:
         for place, row in rows:
             if len(row) != len(rows[0][1]):
                 first = f"{_row(rows[0][0])} has {len(rows[0][1])}"
-                return f"expected rows of equal length, {first} and {_row(place)} has {len(row)}"
+                return f"{first} and {_row(place)} has {len(row)}"
         rows = [((*place, index), part) for place, row in rows for index, part in enumerate(row)]
     return ""
 
@@ -312,7 +312,8 @@ def _plain_array(name: str, given: Any) -> Array:
     try:
         array = np.asarray(given)
     except ValueError as error:
-        raise ValueError(uneven_rows(given) or str(error)) from None
+        uneven = uneven_rows(given)
+        raise ValueError(f"expected rows of equal length, {uneven}" if uneven else str(error)) from None
     # numpy's own strings end before their trailing zero bytes
     return np.array(given, dtype=object) if array.dtype.kind in "SUT" else array
 
