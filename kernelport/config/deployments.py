@@ -5,12 +5,12 @@ import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from kernelport.config.manifests import BackendName, Device, Manifest, Text, load_manifest
+from kernelport.config.manifests import BACKENDS, BackendName, Device, Manifest, Text, load_manifest
 from kernelport.config.scaling import Autoscale, Scaling
 from kernelport.config.schema import ConfigError, Count, Expected, Seconds, Strict, problem, read_yaml, validate
 from kernelport.config.settings import bundled_deployments
@@ -31,8 +31,8 @@ _Size = Annotated[
 ]
 
 
-# What the image of a deployment is that does not say so.
-_IMAGES: Mapping[BackendName, str] = {"onnx": "kernelport-onnx:cpu", "helion": "kernelport-helion:gpu"}
+# By backend, what the image of a deployment is that does not say so; of any other, that of ONNX models.
+_IMAGES: Mapping[str, str] = {"helion": "kernelport-helion:gpu"}
 
 OnNoWorker = Literal["refuse", "wait"]
 
@@ -383,7 +383,7 @@ def _deployment(path: Path, name: str, entry: _Entry, manifest: Manifest | None)
         "name": name,
         "file": path,
         "manifest": manifest,
-        "image": entry.image or _IMAGES[entry.backend],
+        "image": entry.image or _IMAGES.get(entry.backend, "kernelport-onnx:cpu"),
         "device": entry.device or (manifest.runtime.device if manifest else "auto"),
     }
     return Deployment(**{**dict(entry), **known})
@@ -394,7 +394,7 @@ def _manifest(path: Path, name: str, manifest: str, backend: Any) -> Manifest:
     if not file.is_file():
         raise ConfigError([problem(str(path), f"{name}.manifest", "a manifest's file", manifest)])
     loaded = load_manifest(file)
-    if backend in get_args(BackendName) and loaded.backend != backend:
+    if backend in BACKENDS and loaded.backend != backend:
         expected = f"{loaded.backend} as in {file}"
         raise ConfigError([problem(str(path), f"{name}.backend", expected, backend)])
     return loaded

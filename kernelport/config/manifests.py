@@ -20,9 +20,21 @@ from pydantic_core import PydanticCustomError
 
 from kernelport.config.schema import ConfigError, Count, Expected, Strict, read_yaml, validate
 
+# The backends that come with KernelPort, each with the `module:attribute` of its class.
+BACKENDS: Mapping[str, str] = {
+    "onnx": "kernelport_workers.backends.onnx:OnnxBackend",
+    "helion": "kernelport_workers.backends.helion:HelionBackend",
+}
+
 
 class ModelFilesError(Exception):
     """Files of a model that are not on this machine; the message says what to do about it."""
+
+
+def _known_backend(name: str) -> str:
+    if name not in BACKENDS:
+        raise ValueError
+    return name
 
 
 def _below(path: str) -> str:
@@ -55,7 +67,7 @@ Text = Annotated[str, Field(min_length=1), Expected("a text that is not empty")]
 Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Expected('"auto", "cpu", "cuda" or "cuda:N" (N is a number)')
 ]
-BackendName = Literal["onnx", "helion"]
+BackendName = Annotated[str, AfterValidator(_known_backend), Expected(" or ".join(BACKENDS))]
 _Id = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][a-z0-9._-]*$"),

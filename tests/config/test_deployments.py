@@ -12,10 +12,14 @@ from kernelport.config.deployments import (
     load_autoscale,
     load_deployments,
 )
+from kernelport.config.manifests import BACKENDS
 from kernelport.config.schema import ConfigError, as_yaml, read_yaml
+from kernelport_workers.backends.loading import find
+from tests.stack.models import Sleeper
 
 BUNDLED = Path(__file__).parents[2] / "deployments" / "deployments.yaml"
 MANIFEST = "{id: m, source: {kind: local, path: .}, format: onnx, backend: onnx, files: {model: m.onnx}, %s}"
+ANY_BACKEND = " or ".join(BACKENDS)
 PIPELINE = "backend: onnx, image: i, pipeline: 'a.b:C'"
 
 
@@ -29,8 +33,8 @@ def load(tmp_path: Path, text: str) -> dict[str, Deployment]:
 
 def test_the_bundled_deployments() -> None:
     deployments = load_deployments(BUNDLED)
-    assert list(deployments) == ["identity-onnx", "helion-demo", "hibari-en", "luxtts", "luxtts-cpu"]
-    identity, helion, hibari, luxtts, luxtts_cpu = deployments.values()
+    identity, helion, hibari = (deployments[name] for name in ("identity-onnx", "helion-demo", "hibari-en"))
+    luxtts, luxtts_cpu = deployments["luxtts"], deployments["luxtts-cpu"]
     assert identity.name == "identity-onnx"
     assert identity.manifest is not None
     assert identity.manifest.resolve()["model"].is_file()
@@ -119,7 +123,7 @@ ERRORS = {
     "backend: helion, image: i": "x.kernel: required with backend helion, unless there is a pipeline",
     "backend: helion, image: i, kernel: softmax": 'x.kernel: expected "module:attribute", got "softmax"',
     "image: i": "x.backend: required",
-    "backend: ONNX, image: i, manifest: m.yaml": ('x.backend: expected onnx or helion, got "ONNX"'),
+    "backend: ONNX, image: i, manifest: m.yaml": f'x.backend: expected {ANY_BACKEND}, got "ONNX"',
     "backend: onnx, image: i, manifest: none.yaml": 'x.manifest: expected a manifest\'s file, got "none.yaml"',
     "backend: onnx, image: i, manifest: ''": 'x.manifest: expected a text that is not empty, got ""',
 }
@@ -187,7 +191,7 @@ deployments:
         f"{file}: b.kernel: required with backend helion, unless there is a pipeline",
         f'{file}: c.manifest: expected a manifest\'s file, got "none.yaml"',
         f'{file}: d.backend: expected onnx as in {tmp_path / "m.yaml"}, got "helion"',
-        f'{file}: e.backend: expected onnx or helion, got "cuda"',
+        f'{file}: e.backend: expected {ANY_BACKEND}, got "cuda"',
     }
 
 
@@ -227,6 +231,12 @@ def test_what_else_is_wrong_is_told_with_what_cannot_be_included_and_with_aliase
 def test_the_image_is_that_of_the_backend_unless_it_is_named(tmp_path: Path) -> None:
     found = load(tmp_path, "deployments: {x: {backend: onnx, pipeline: 'a:b'}, y: {backend: helion, kernel: 'a:b'}}")
     assert (found["x"].image, found["y"].image) == ("kernelport-onnx:cpu", "kernelport-helion:gpu")
+
+
+def test_a_further_backend_is_a_line_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "further", "tests.stack.models:Sleeper")
+    further = load(tmp_path, "deployments: {x: {backend: further}}")["x"]
+    assert (find(further), further.image) == (Sleeper, "kernelport-onnx:cpu")
 
 
 def test_mistakes_in_manifests_name_the_manifest_once(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
-"""The backends a deployment can name, and how one is found and loaded."""
+"""How the backend of a deployment is found and loaded."""
 
 import importlib
 import logging
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from kernelport.config.deployments import Deployment
-from kernelport.config.manifests import BackendName
+from kernelport.config.manifests import BACKENDS
 from kernelport.errors import in_words
 from kernelport.signature import Signature, describe, is_speech
 from kernelport.v1 import inference_pb2 as pb
@@ -17,12 +16,6 @@ from kernelport_workers.backends.revisions import revision_of
 
 log = logging.getLogger(__name__)
 
-# A new backend: one module with a Backend class, its line here, and its name in
-# `kernelport.config.manifests.BackendName`.
-BACKENDS: Mapping[BackendName, str] = {
-    "onnx": "kernelport_workers.backends.onnx:OnnxBackend",
-    "helion": "kernelport_workers.backends.helion:HelionBackend",
-}
 _FLOATS = {pb.F16, pb.BF16, pb.F32, pb.F64}
 
 
