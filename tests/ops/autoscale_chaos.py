@@ -27,9 +27,9 @@ from kernelport_ops.autoscale.controller import Controller
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
 from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.provider import Order, ProviderError
 from tests.ops.autoscale_world import DEPLOYMENT, World, arrivals
 from tests.ops.fake_lambda.clocks import VirtualClock
@@ -164,7 +164,7 @@ class _Setup:
         }
         cloud = LambdaCloud(ssh_key="key", registry="ghcr.io/owner")
         client = Client(KEY, url, Pacer(self.clock), timeout_s=20)
-        secrets = Secrets(redis_url="rediss://:password@redis.example:6379/0")
+        secrets = LambdaSecrets(redis_url="rediss://:password@redis.example:6379/0")
         provider = CrashingProvider(
             client, cloud, "main", deployments, self.redis, secrets, monotonic=self.clock.monotonic
         )

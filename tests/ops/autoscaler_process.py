@@ -18,9 +18,9 @@ from kernelport_ops.autoscale.controller import Controller
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import TTL_S, FencedError, Lock
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
 from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.provider import ProviderError
 from tests.ops.fake_lambda.clocks import ScaledClock
 from tests.ops.fake_lambda.cloud import KEY
@@ -91,7 +91,7 @@ def main(url: str, scale: float, start: tuple[float, float]) -> None:
     assert autoscale.lambda_cloud is not None
     with Redis.from_url(settings.redis_url) as redis:
         client = Client(KEY, url, Pacer(clock), timeout_s=20)
-        secrets = Secrets(redis_url=settings.redis_url)
+        secrets = LambdaSecrets(redis_url=settings.redis_url)
         provider = LambdaProvider(
             client, autoscale.lambda_cloud, autoscale.fleet, deployments, redis, secrets, clock.monotonic
         )

@@ -23,9 +23,9 @@ from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client as CloudClient
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Secrets
 from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.provider import ProviderError
 from tests.conftest import START_TIMEOUT_S, stack_settings
 from tests.ops.fake_lambda.clocks import ScaledClock
@@ -89,7 +89,7 @@ class Cloud:
         deployments, autoscale = load_deployments(file), load_autoscale(file)
         assert autoscale.lambda_cloud is not None
         client = CloudClient(KEY, url, Pacer(self.clock), timeout_s=20)
-        secrets = Secrets(redis_url=self._stack.settings.redis_url)
+        secrets = LambdaSecrets(redis_url=self._stack.settings.redis_url)
         provider = LambdaProvider(
             client, autoscale.lambda_cloud, "main", deployments, self._redis, secrets, self.clock.monotonic
         )

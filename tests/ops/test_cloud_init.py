@@ -10,12 +10,13 @@ import yaml
 
 from kernelport.config.deployments import load_deployments
 from kernelport.config.settings import Settings, bundled_deployments
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FOLDER, Boot, Secrets, compose, user_data
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FOLDER, Boot, compose, user_data
 from kernelport_ops.autoscale.providers.lambda_cloud.cuda_check import problem
-from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets, lambda_secrets
 from tests.ops.fake_lambda.processes import environment_of, files_of
 
-SECRETS = Secrets("rediss://:p$ss@redis.example:6380/0", "hub-hush", "somebody", "registry-hush", "lambda-hush")
+REDIS = "rediss://:p$ss@redis.example:6380/0"
+SECRETS = LambdaSecrets(REDIS, "hub-hush", "somebody", "registry-hush", lambda_key="lambda-hush")
 DEPLOYMENTS = load_deployments(bundled_deployments())
 
 
@@ -73,7 +74,7 @@ def test_secrets_are_in_files_of_root_and_on_no_command_line() -> None:
 
 def test_a_value_that_would_break_the_file_is_refused() -> None:
     with pytest.raises(ValueError, match="KERNELPORT_REDIS_URL"):
-        user_data(boot(secrets=Secrets(redis_url="redis://a\nEVIL=1")))
+        user_data(boot(secrets=LambdaSecrets(redis_url="redis://a\nEVIL=1")))
 
 
 @pytest.mark.parametrize(
@@ -86,15 +87,16 @@ def test_a_value_that_would_break_the_file_is_refused() -> None:
 )
 def test_machines_check_the_certificate_of_redis_unless_told_not_to(given: str, used: str) -> None:
     environment = {"KERNELPORT_WORKER_REDIS_URL": given, "LAMBDA_CLOUD_API_KEY": "hush"}
-    assert secrets_from_environment(environment) == Secrets(redis_url=used), "and they do not get the cloud's key"
+    assert lambda_secrets(environment) == LambdaSecrets(redis_url=used), "and they do not get the cloud's key"
 
 
 def test_machines_write_the_outputs_of_jobs_to_the_storage_that_all_share() -> None:
     shared = {"KERNELPORT_ARTIFACTS": "s3://bucket/jobs", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hush"}
-    machine = boot(secrets=secrets_from_environment({**shared, "HOME": "/root"}))
+    told = {**shared, "KERNELPORT_WORKER_REDIS_URL": REDIS}
+    machine = boot(secrets=lambda_secrets({**told, "HOME": "/root"}))
     environment = environment_of(compose(machine)["services"]["worker-0"], files_of(user_data(machine)))
     assert environment.items() >= shared.items()
-    assert secrets_from_environment({**shared, "KERNELPORT_ARTIFACTS": "/srv/jobs"}).storage == {}
+    assert lambda_secrets({**told, "KERNELPORT_ARTIFACTS": "/srv/jobs"}).storage == {}
 
 
 def start(tmp_path: Path, docker: str) -> tuple[int, list[str]]:

@@ -20,7 +20,7 @@ from kernelport.config import described
 from kernelport.config.deployments import Deployment, load_autoscale, load_deployments
 from kernelport.config.scaling import Autoscale, LambdaCloud
 from kernelport.config.schema import ConfigError
-from kernelport.config.settings import PREFIX, Settings, SettingsError
+from kernelport.config.settings import Settings, SettingsError
 from kernelport.counting import counted
 from kernelport.errors import HostError
 from kernelport.supervisor.running_file import joined_environment
@@ -29,9 +29,9 @@ from kernelport.telemetry.redis_watch import RedisWatch
 from kernelport_ops.autoscale.controller import Controller, Plan
 from kernelport_ops.autoscale.demand import DemandReader
 from kernelport_ops.autoscale.lock import FencedError, Lock
-from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import LambdaProvider
-from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import lambda_secrets
 from kernelport_ops.autoscale.providers.local import LocalProvider
 from kernelport_ops.autoscale.providers.provider import Provider, ProviderError
 from kernelport_ops.autoscale.report import publish
@@ -104,12 +104,8 @@ def _provider(
 ) -> Provider:
     match autoscale:
         case Autoscale(provider="lambda", lambda_cloud=LambdaCloud() as cloud):
-            secrets = secrets_from_environment()
-            if not secrets.redis_url:
-                raise click.ClickException(
-                    f"{PREFIX}WORKER_REDIS_URL is not set: the address at which rented machines reach Redis, rediss://..."
-                )
-            return LambdaProvider(Client.from_environment(), cloud, autoscale.fleet, deployments, redis, secrets)
+            secrets, client = lambda_secrets(), Client.from_environment()
+            return LambdaProvider(client, cloud, autoscale.fleet, deployments, redis, secrets)
         case Autoscale(provider="local"):
             return LocalProvider(autoscale.local, settings, state_dir / "logs", redis)
         case _:
@@ -184,7 +180,7 @@ def main() -> None:
     except (ConfigError, SettingsError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except (KeyMissingError, ProviderError, HostError, OSError) as error:
+    except (ProviderError, HostError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

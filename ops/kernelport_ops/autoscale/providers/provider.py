@@ -27,6 +27,10 @@ class RefusedError(ProviderError):
     """The provider refused a launch for a reason that the next try will meet, too; certain to have launched nothing."""
 
 
+class NotSetError(ProviderError):
+    """A variable of the environment that the provider cannot do without is not set."""
+
+
 @dataclass(frozen=True)
 class Offer:
     """A machine that could be had.

@@ -25,14 +25,14 @@ from kernelport_ops.autoscale.ledger import Ledger
 from kernelport_ops.autoscale.lock import Lock
 from kernelport_ops.autoscale.maintenance import heard_of
 from kernelport_ops.autoscale.providers.lambda_cloud.choice import refusal
-from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import is_of_fleet, machine_of
 from kernelport_ops.autoscale.providers.lambda_cloud.reaper import orphans
-from kernelport_ops.autoscale.providers.lambda_cloud.secrets import secrets_from_environment
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import lambda_secrets
 from kernelport_ops.autoscale.providers.lambda_cloud.single_machine import Wish, give_back, launch_one, wait_for_ip
 from kernelport_ops.autoscale.providers.lambda_cloud.smoke import try_once, wait_until_served
 from kernelport_ops.autoscale.providers.lambda_cloud.types import InstanceStatus
-from kernelport_ops.autoscale.providers.provider import ProviderError
+from kernelport_ops.autoscale.providers.provider import NotSetError, ProviderError
 
 
 def _settings() -> tuple[Settings, LambdaCloud | None, str]:
@@ -121,9 +121,10 @@ def launch(
     if not ssh_key or not registry:
         raise click.UsageError("needs --ssh-key and --registry, or `lambda_cloud` in the deployments file")
     cloud = _with(cloud or LambdaCloud(ssh_key=ssh_key, registry=registry), ssh_key, registry, image_family)
-    secrets = secrets_from_environment()
-    if not stack and not secrets.redis_url:
-        raise click.UsageError(f"a worker needs {PREFIX}WORKER_REDIS_URL, where its machine finds Redis; or --stack")
+    try:
+        secrets = lambda_secrets(has_redis=stack)
+    except NotSetError as error:
+        raise click.UsageError(f"{error}; --stack brings up its own") from error
     if stack:
         secrets = replace(secrets, first_key=key_in_file(key_file))
         click.echo(f"note: the first key of its front door is in {key_file.absolute()}", err=True)
@@ -242,7 +243,7 @@ def main() -> None:
     except (ConfigError, SettingsError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
-    except (KeyMissingError, ProviderError, HostError) as error:
+    except (ProviderError, HostError) as error:
         sys.exit(f"error: {error}")
 
 

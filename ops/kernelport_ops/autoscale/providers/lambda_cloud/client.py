@@ -21,6 +21,7 @@ from kernelport_ops.autoscale.providers.lambda_cloud.errors import (
 )
 from kernelport_ops.autoscale.providers.lambda_cloud.pacer import Pacer, shared_pacer
 from kernelport_ops.autoscale.providers.lambda_cloud.types import Instance, InstanceType, Launch
+from kernelport_ops.autoscale.providers.provider import NotSetError
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,6 @@ KEY_VARIABLE, URL_VARIABLE = "LAMBDA_CLOUD_API_KEY", "LAMBDA_CLOUD_URL"
 TIMEOUT_S = 30.0
 TRIES = 4
 FIRST_PAUSE_S = 2.0
-
-
-class KeyMissingError(Exception):
-    """There is no API key."""
 
 
 class Client:
@@ -62,11 +59,11 @@ class Client:
         """With the key of LAMBDA_CLOUD_API_KEY.
 
         Raises:
-            KeyMissingError: when there is none.
+            NotSetError: when there is none.
         """
         key = os.environ.get(KEY_VARIABLE, "")
         if not key:
-            raise KeyMissingError(f"{KEY_VARIABLE} is not set: make a key at https://cloud.lambda.ai/api-keys")
+            raise NotSetError(f"{KEY_VARIABLE} is not set: make a key at https://cloud.lambda.ai/api-keys")
         return cls(key, os.environ.get(URL_VARIABLE) or DEFAULT_URL)
 
     def instance_types(self) -> list[InstanceType]:

@@ -4,13 +4,13 @@ Secrets are in files that only root reads, and reach the containers by `env_file
 of the user data is ever logged.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from kernelport.config.deployments import Deployment
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.provider import worker_ids
 
 FOLDER = "/opt/kernelport"
@@ -23,28 +23,6 @@ _MODELS = "models:/home/kernelport/.cache"
 # Where images keep the outputs of jobs.
 ARTIFACTS = "/var/lib/kernelport/artifacts"
 REDIS_IMAGE = "redis:8.2.3-alpine"
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """What a machine may know. Empty for none.
-
-    Attributes:
-        redis_url: of the Redis, as the machine reaches it: `rediss://` with a password. A whole stack has its own.
-        hub_token: for models on Hugging Face.
-        registry_user, registry_token: for images that are not public.
-        lambda_key: lets the machine give itself back.
-        storage: variables that say where the outputs of jobs go, and let the machine write there.
-        first_key: of a whole stack: its first key.
-    """
-
-    redis_url: str = field(default="", repr=False)
-    hub_token: str = field(default="", repr=False)
-    registry_user: str = ""
-    registry_token: str = field(default="", repr=False)
-    lambda_key: str = field(default="", repr=False)
-    storage: Mapping[str, str] = field(default_factory=dict, repr=False)
-    first_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,7 +44,7 @@ class Boot:
     deployment: Deployment
     gpus: int
     registry: str
-    secrets: Secrets
+    secrets: LambdaSecrets
     idle_s: float
     fleet: str = "main"
     stack: bool = False
@@ -203,14 +181,9 @@ def _gpu(index: str | None) -> dict[str, Any]:
 
 
 def _environment(boot: Boot) -> str:
+    values = boot.secrets.worker_environment(boot.price / max(1, boot.gpus))
     if boot.stack:
-        values = {"KERNELPORT_REDIS_URL": "redis://redis:6379/0", "KERNELPORT_ARTIFACTS": ARTIFACTS}
-    else:
-        values = {"KERNELPORT_REDIS_URL": boot.secrets.redis_url}
-    values["KERNELPORT_PRICE_PER_HOUR"] = f"{boot.price / max(1, boot.gpus):.15g}"
-    values |= boot.secrets.storage
-    if boot.secrets.hub_token:
-        values["HUGGINGFACE_HUB_TOKEN"] = values["HF_TOKEN"] = boot.secrets.hub_token
+        values = {"KERNELPORT_ARTIFACTS": ARTIFACTS, **values, "KERNELPORT_REDIS_URL": "redis://redis:6379/0"}
     return _lines(values)
 
 

@@ -11,7 +11,8 @@ from kernelport.config.scaling import LambdaCloud
 from kernelport_ops.autoscale.naming import belongs_to, epoch_of
 from kernelport_ops.autoscale.providers.lambda_cloud.choice import offers
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Boot, Secrets, user_data
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import Boot, user_data
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.lambda_cloud.types import Instance, InstanceStatus, Launch
 from kernelport_ops.autoscale.providers.provider import Machine, NoCapacityError, Offer, Order, Status
 
@@ -48,7 +49,7 @@ class LambdaProvider:
         fleet: str,
         deployments: Mapping[str, Deployment],
         redis: Redis,
-        secrets: Secrets,
+        secrets: LambdaSecrets,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client

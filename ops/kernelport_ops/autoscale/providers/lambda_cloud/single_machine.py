@@ -12,9 +12,10 @@ from kernelport.config.scaling import LambdaCloud
 from kernelport_ops.autoscale.naming import machine_name
 from kernelport_ops.autoscale.providers.lambda_cloud.choice import offers
 from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
-from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FRONT_DOOR_PORT, Boot, Secrets, user_data
+from kernelport_ops.autoscale.providers.lambda_cloud.cloud_init import FRONT_DOOR_PORT, Boot, user_data
 from kernelport_ops.autoscale.providers.lambda_cloud.errors import RULESET_IN_USE, CloudError
 from kernelport_ops.autoscale.providers.lambda_cloud.provider import tags_of
+from kernelport_ops.autoscale.providers.lambda_cloud.secrets import LambdaSecrets
 from kernelport_ops.autoscale.providers.lambda_cloud.types import Instance, InstanceStatus, Launch
 from kernelport_ops.autoscale.providers.provider import NoCapacityError, Offer, Order, ProviderError, RefusedError
 
@@ -45,7 +46,7 @@ class Wish:
     note: Path | None = None
 
 
-def launch_one(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: Secrets) -> Instance:
+def launch_one(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: LambdaSecrets) -> Instance:
     """Launches one machine, wherever there is room for it.
 
     Raises:
@@ -63,7 +64,9 @@ def launch_one(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secre
     raise NoCapacityError(f"no {wish.kind or 'machine'} is to be had in {wish.region or 'any region'} now")
 
 
-def _launch(client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: Secrets, offer: Offer) -> Instance:
+def _launch(
+    client: Client, cloud: LambdaCloud, fleet: str, wish: Wish, secrets: LambdaSecrets, offer: Offer
+) -> Instance:
     epoch = int(time.time())
     name = machine_name(fleet, wish.deployment.name, epoch, random.token_hex(3))
     boot = Boot(

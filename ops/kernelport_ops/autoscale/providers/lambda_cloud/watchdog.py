@@ -20,8 +20,8 @@ from kernelport.broker.registry import is_drained
 from kernelport.config.settings import Settings
 from kernelport.telemetry import logs
 from kernelport_ops.autoscale.demand import DemandReader
-from kernelport_ops.autoscale.providers.lambda_cloud.client import Client, KeyMissingError
-from kernelport_ops.autoscale.providers.provider import ProviderError, worker_ids
+from kernelport_ops.autoscale.providers.lambda_cloud.client import Client
+from kernelport_ops.autoscale.providers.provider import NotSetError, ProviderError, worker_ids
 
 log = logging.getLogger("kernelport.watchdog")
 
@@ -83,7 +83,7 @@ def main(machine: str, deployment: str, workers: int, fleet: str, idle_s: float,
     """The command."""
     try:
         client = Client.from_environment()
-    except KeyMissingError as error:
+    except NotSetError as error:
         sys.exit(f"error: {error}")
     settings = Settings.from_environment()
     logs.set_up(settings)
