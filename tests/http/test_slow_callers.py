@@ -10,7 +10,7 @@ import pytest
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http import bodies, server
 from kernelport_api.doors.http.answers import Answer
-from kernelport_api.doors.http.endpoint import Call, Endpoint
+from kernelport_api.doors.http.endpoint import Endpoint, HttpCall
 from kernelport_api.doors.http.server import HttpServer, listener
 
 SHORT_S = 0.3
@@ -21,7 +21,7 @@ LARGE = bytes(64 * 2**20)
 async def served(takes: tuple[str, ...] | None) -> AsyncIterator[tuple[str, int]]:
     """A server that answers with much; its address."""
 
-    async def much(call: Call) -> Answer:
+    async def much(call: HttpCall) -> Answer:
         return Answer(LARGE)
 
     running = HttpServer(Endpoint(much, Calls(), takes), listener("127.0.0.1:0", shared=False))

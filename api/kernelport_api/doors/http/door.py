@@ -23,7 +23,7 @@ from kernelport_api.doors.http.api.lists import DeploymentRoutes, LetterRoutes, 
 from kernelport_api.doors.http.api.preview import Preview
 from kernelport_api.doors.http.api.sessions import SessionRoutes
 from kernelport_api.doors.http.api.submission import Submitting
-from kernelport_api.doors.http.endpoint import FORM, WHILE_ALLOWED, Call, Endpoint
+from kernelport_api.doors.http.endpoint import FORM, WHILE_ALLOWED, Endpoint, HttpCall
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.forms import MOST_VOICE_BYTES
 from kernelport_api.doors.http.guard import Guard
@@ -232,7 +232,7 @@ class _Health:
         self._stop = stop
         self._not_serving = not_serving
 
-    async def tell(self, call: Call) -> ASGIApp:
+    async def tell(self, call: HttpCall) -> ASGIApp:
         """Whether the front door takes calls."""
         if self._stop.is_set():
             return json_answer({"status": "stopping"}, 503)

@@ -55,8 +55,8 @@ class _SaidAlready(logging.Filter):
 logging.getLogger("uvicorn.error").addFilter(_SaidAlready())
 
 
-class Call:
-    """One call of a route.
+class HttpCall:
+    """What a caller of a route sends. Who it is, and when the call came, is with `kernelport_api.calls.current`.
 
     Attributes:
         scope: as ASGI has it.
@@ -99,7 +99,7 @@ class Call:
             raise InvalidArgumentError.of([FieldViolation("body", expected)]) from error
 
 
-Handle = Callable[[Call], Awaitable[ASGIApp]]
+Handle = Callable[[HttpCall], Awaitable[ASGIApp]]
 
 
 class Endpoint:
@@ -133,7 +133,7 @@ class Endpoint:
         self._most_form_bytes = most_form_bytes or most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call, is_let_in, has_begun = Call(scope), False, False
+        call, is_let_in, has_begun = HttpCall(scope), False, False
         try:
             with self._calls:
                 is_let_in = True
@@ -165,7 +165,7 @@ class Endpoint:
             await call.form.close()
 
 
-def _checked_type(call: Call, expected: tuple[str, ...]) -> str:
+def _checked_type(call: HttpCall, expected: tuple[str, ...]) -> str:
     """The media type of a body.
 
     Raises:

@@ -15,7 +15,7 @@ from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.http.answers import JSON, Answer, Part
 from kernelport_api.doors.http.bodies import why_no_json
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.doors.http.errors import Refusal
 from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, parameter_s
 from kernelport_api.doors.open_inference.tensors import (
@@ -63,7 +63,7 @@ class OpenInferenceRoutes:
     def __init__(self, models: Models) -> None:
         self._models = models
 
-    async def infer(self, call: Call) -> ASGIApp:
+    async def infer(self, call: HttpCall) -> ASGIApp:
         """Runs a request."""
         arrived_at = time.monotonic()
         is_large = len(call.body) > SMALL_BYTES
@@ -88,52 +88,52 @@ class OpenInferenceRoutes:
             parts, headers["Content-Encoding"] = [await aside(_PACKERS[encoding], b"".join(parts))], encoding
         return Answer(parts, BINARY if is_binary else JSON, headers=headers)
 
-    async def live(self, call: Call) -> ASGIApp:
+    async def live(self, call: HttpCall) -> ASGIApp:
         """Whether the server runs."""
         return _json({"live": True})
 
-    async def ready(self, call: Call) -> ASGIApp:
+    async def ready(self, call: HttpCall) -> ASGIApp:
         """Whether it takes requests."""
         is_ready = self._models.are_taken()
         return _json({"ready": is_ready}, status=200 if is_ready else 503)
 
-    async def server(self, call: Call) -> ASGIApp:
+    async def server(self, call: HttpCall) -> ASGIApp:
         """What answers here."""
         return _json(plain(self._models.server()))
 
-    async def model_ready(self, call: Call) -> ASGIApp:
+    async def model_ready(self, call: HttpCall) -> ASGIApp:
         """Whether a deployment is served: its status is what clients look at."""
         name, version = _named(call)
         is_ready = await self._models.is_ready(name, version)
         return _json({"name": name, "ready": is_ready}, status=200 if is_ready else 503)
 
-    async def metadata(self, call: Call) -> ASGIApp:
+    async def metadata(self, call: HttpCall) -> ASGIApp:
         """What a deployment takes and gives."""
         return _json(plain(await self._models.metadata(*_named(call))))
 
-    async def config(self, call: Call) -> ASGIApp:
+    async def config(self, call: HttpCall) -> ASGIApp:
         """The same as Triton's model configuration."""
         return _json(plain(await self._models.config(*_named(call))))
 
-    async def statistics(self, call: Call) -> ASGIApp:
+    async def statistics(self, call: HttpCall) -> ASGIApp:
         """Of one deployment, or of all."""
         return _json(plain(self._models.statistics(call.path.get("model", ""), call.path.get("version", ""))))
 
-    async def index(self, call: Call) -> ASGIApp:
+    async def index(self, call: HttpCall) -> ASGIApp:
         """All deployments, with their states."""
         asked = await call.json() if call.body else {}
         ready = isinstance(asked, dict) and asked.get("ready") is True
         return _json(plain(await self._models.index(ready))["models"])
 
-    async def no_regions(self, call: Call) -> ASGIApp:
+    async def no_regions(self, call: HttpCall) -> ASGIApp:
         """The status of shared memory: there is none."""
         return _json([])
 
-    async def let_go(self, call: Call) -> ASGIApp:
+    async def let_go(self, call: HttpCall) -> ASGIApp:
         """All regions of shared memory, which are none, are let go of."""
         return _json({})
 
-    async def not_here(self, call: Call) -> ASGIApp:
+    async def not_here(self, call: HttpCall) -> ASGIApp:
         """What this server does not do."""
         what = "shared memory, loading models on request, and settings of traces and logs"
         raise Refusal(501, f"expected something else: {what} are not to be had here")
@@ -156,11 +156,11 @@ def _json(value: Any, status: int = 200) -> Answer:
     return Answer(msgspec.json.encode(value), status=status)
 
 
-def _named(call: Call) -> tuple[str, str]:
+def _named(call: HttpCall) -> tuple[str, str]:
     return call.path["model"], call.path.get("version", "")
 
 
-def _read(call: Call) -> tuple[_Request, list[Input]]:
+def _read(call: HttpCall) -> tuple[_Request, list[Input]]:
     """A request, and its inputs."""
     body, told = memoryview(call.body), call.header(_HEAD_BYTES)
     if told and not (told.isdecimal() and int(told) <= len(body)):
@@ -198,7 +198,7 @@ def _values(tensor: _Tensor, field: str) -> Any:
         raise invalid(f"{field}.data", str(error)) from error
 
 
-def _parts(call: Call, request: _Request, outputs: Sequence[pb.Tensor]) -> list[Part]:
+def _parts(call: HttpCall, request: _Request, outputs: Sequence[pb.Tensor]) -> list[Part]:
     """The body of an answer: its JSON, then the outputs that are wanted as they are."""
     by_default = request.parameters.get(_ALL_WANTED) is True
     binary = {each.name: each.parameters.get(_WANTED, by_default) is True for each in request.outputs}

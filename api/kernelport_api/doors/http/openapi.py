@@ -14,7 +14,7 @@ from kernelport import __version__
 from kernelport.client.item_files.openai_file import URL as SPEECH
 from kernelport.speech_request import FORMATS, MAX_SPEED, MIN_SPEED, SPANS, STREAM_FORMATS
 from kernelport_api.doors.http.answers import JSON, Answer, json_answer
-from kernelport_api.doors.http.endpoint import FORM, Call, Endpoint
+from kernelport_api.doors.http.endpoint import FORM, Endpoint, HttpCall
 from kernelport_api.doors.http.errors import shape_name
 
 _TEXT, _OBJECT = {"type": "string"}, {"type": "object"}
@@ -79,7 +79,7 @@ class Description:
     def __init__(self, known: Iterable[Known]) -> None:
         self._known: Sequence[Known] = sorted(known, key=lambda route: (route[1], route[0]))
 
-    async def openapi(self, call: Call) -> ASGIApp:
+    async def openapi(self, call: HttpCall) -> ASGIApp:
         """This description, for programs."""
         paths: dict[str, dict[str, Any]] = {}
         for method, path, endpoint in self._known:
@@ -87,7 +87,7 @@ class Description:
         info = {"title": "KernelPort", "version": __version__}
         return json_answer({"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": _ERRORS}})
 
-    async def page(self, call: Call) -> ASGIApp:
+    async def page(self, call: HttpCall) -> ASGIApp:
         """This description, for people."""
         rows = "".join(
             f"<dt><code>{method} {html.escape(_bare(path))}</code></dt><dd>{html.escape(endpoint.summary)}</dd>"

@@ -17,7 +17,7 @@ from kernelport.shapes import plain
 from kernelport.v1 import deployment_pb2
 from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import Streamed
-from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.services.operations import Operations
 from kernelport_api.services.voices import Voices
 
@@ -46,7 +46,7 @@ class Events:
         self._listeners: dict[asyncio.Queue[bytes], Principal] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def stream(self, call: Call) -> ASGIApp:
+    async def stream(self, call: HttpCall) -> ASGIApp:
         """How everything stands, then what changes: an event `deployment`, `voice`, `job`, `figures`, `worker` or
         `autoscaler` with the whole of it, or `gone` with its kind and name; as far as the caller may know of it."""
         return Streamed(self._told(current().principal), "text/event-stream", _HEADERS)

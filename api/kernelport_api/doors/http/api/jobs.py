@@ -16,7 +16,7 @@ from kernelport.sink import Sink
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, checked, field, invalid, known
-from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.jobs.service import Jobs
 
@@ -41,7 +41,7 @@ class JobRoutes:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    async def all(self, call: Call) -> ASGIApp:
+    async def all(self, call: HttpCall) -> ASGIApp:
         """Jobs, newest first."""
         query = Query(call)
         request = pb.ListJobsRequest(
@@ -53,19 +53,19 @@ class JobRoutes:
         found = await self._jobs.ListJobs(with_short_texts(request), OVER_HTTP)
         return json_answer({"jobs": list(map(job_dict, found.jobs)), "next_page_token": found.next_page_token})
 
-    async def one(self, call: Call) -> ASGIApp:
+    async def one(self, call: HttpCall) -> ASGIApp:
         """How a job stands."""
         found = await self._jobs.GetJob(pb.GetJobRequest(job_id=call.path["job"]), OVER_HTTP)
         return json_answer(job_dict(found.job))
 
-    async def cancel(self, call: Call) -> ASGIApp:
+    async def cancel(self, call: HttpCall) -> ASGIApp:
         """Starts nothing more of a job."""
         reason = field(known(await call.json_or({}), "reason"), "reason", str, "")
         request = with_short_texts(pb.CancelJobRequest(job_id=call.path["job"], reason=reason))
         found = await self._jobs.CancelJob(request, OVER_HTTP)
         return json_answer(job_dict(found.job))
 
-    async def resume(self, call: Call) -> ASGIApp:
+    async def resume(self, call: HttpCall) -> ASGIApp:
         """Runs again what failed or did not run."""
         given, request = known(await call.json_or({}), *_DEADLINES), pb.ResumeJobRequest(job_id=call.path["job"])
         for name in _DEADLINES:
@@ -73,13 +73,13 @@ class JobRoutes:
             checked(lambda name=name, number=number: setattr(request, name, number), name)  # type: ignore[misc]
         return json_answer(job_dict((await self._jobs.ResumeJob(request, OVER_HTTP)).job))
 
-    async def delete(self, call: Call) -> ASGIApp:
+    async def delete(self, call: HttpCall) -> ASGIApp:
         """Forgets a job, with its outputs if that is asked for."""
         request = pb.DeleteJobRequest(job_id=call.path["job"], delete_outputs=Query(call).flag("outputs"))
         await self._jobs.DeleteJob(request, OVER_HTTP)
         return json_answer({"id": call.path["job"], "deleted": True})
 
-    async def items(self, call: Call) -> ASGIApp:
+    async def items(self, call: HttpCall) -> ASGIApp:
         """A job's items, in the order of submission."""
         query = Query(call)
         request = pb.ListItemsRequest(
@@ -94,7 +94,7 @@ class JobRoutes:
         found = await self._jobs.ListItems(with_short_texts(request), OVER_HTTP)
         return json_answer({"items": list(map(item_dict, found.items)), "next_page_token": found.next_page_token})
 
-    async def output(self, call: Call) -> ASGIApp:
+    async def output(self, call: HttpCall) -> ASGIApp:
         """The file that an item became."""
         request = pb.GetItemOutputRequest(job_id=call.path["job"], item_id=call.path["item"])
         messages = self._jobs.GetItemOutput(request, OVER_HTTP)
@@ -103,13 +103,13 @@ class JobRoutes:
         headers = {"content-disposition": attachment(item.file), "content-length": str(item.file_bytes)}
         return Streamed((message.chunk async for message in messages), _MEDIA_TYPES.get(ending, _BINARY), headers)
 
-    async def manifest(self, call: Call) -> ASGIApp:
+    async def manifest(self, call: HttpCall) -> ASGIApp:
         """A line of JSON for each item of a job that is over."""
         messages = self._jobs.GetManifest(pb.GetManifestRequest(job_id=call.path["job"]), OVER_HTTP)
         await anext(messages)
         return Streamed((message.chunk async for message in messages), "application/jsonl", {})
 
-    async def outputs(self, call: Call) -> ASGIApp:
+    async def outputs(self, call: HttpCall) -> ASGIApp:
         """The files of all items that have succeeded, as one zip, and the manifest of a job that is over; or of those
         whose places in the job `index` names, such as 0-99,250."""
         chosen = _ranges(Query(call).texts("index"))

@@ -12,7 +12,7 @@ from kernelport.jobs.inputs import Inputs
 from kernelport.v1.job_pb2 import NewItem
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.item_form import item_form
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.estimates import Estimates
 
@@ -28,7 +28,7 @@ class Preview:
         self._inference = inference
         self._estimates = estimates
 
-    async def tell(self, call: Call) -> ASGIApp:
+    async def tell(self, call: HttpCall) -> ASGIApp:
         """What a form with a file of items would become: its first items, what was understood of it, every bad line,
         and an estimate of what the job would take."""
         async with item_form(call.form, self._inference, _MOST_PROBLEMS) as given:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from kernelport.errors import FieldViolation, InvalidArgumentError
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 
 Value = TypeVar("Value")
 _MOST_FIELDS = 64
@@ -15,7 +15,7 @@ _YES = {"true": True, "1": True, "false": False, "0": False, "": False}
 class Query:
     """The query of a call's address."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: HttpCall) -> None:
         try:
             text = call.scope["query_string"].decode()
             self._values: dict[str, list[str]] = parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)

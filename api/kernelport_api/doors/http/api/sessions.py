@@ -14,7 +14,7 @@ from kernelport_api.calls import current
 from kernelport_api.doors.credentials import COOKIE, SIGNATURE
 from kernelport_api.doors.http.answers import JSON, Answer, json_answer
 from kernelport_api.doors.http.api.queries import field, invalid, known
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 
 
 class SessionRoutes:
@@ -23,7 +23,7 @@ class SessionRoutes:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    async def begin(self, call: Call) -> ASGIApp:
+    async def begin(self, call: HttpCall) -> ASGIApp:
         """Signs a browser in: the `key` in the body becomes a session in a cookie. It ends with the key, or after
         twelve hours."""
         token = field(known(await call.json(), "key"), "key", str, "")
@@ -33,11 +33,11 @@ class SessionRoutes:
         told = {"name": key.name, "tenant": key.tenant, "scopes": key.scopes, "deployments": key.deployments or ()}
         return self._answer(call, told, self._access.signatures.session(key, presented.sha256), SESSION_S)
 
-    async def end(self, call: Call) -> ASGIApp:
+    async def end(self, call: HttpCall) -> ASGIApp:
         """Signs a browser out."""
         return self._answer(call, {"ended": True}, "", 0)
 
-    async def sign(self, call: Call) -> ASGIApp:
+    async def sign(self, call: HttpCall) -> ASGIApp:
         """Gives an address for the `path` of a download that needs no key for some minutes, for `<a>` and `<audio>`."""
         path = field(known(await call.json(), "path"), "path", str, "")
         if not path.startswith("/") or path.startswith("//") or "?" in path or "#" in path:
@@ -52,7 +52,7 @@ class SessionRoutes:
         return json_answer({"url": f"{quote(path)}?{SIGNATURE}={signature}", "expires_s": ADDRESS_S})
 
     @staticmethod
-    def _answer(call: Call, told: object, session: str, lasts_s: int) -> Answer:
+    def _answer(call: HttpCall, told: object, session: str, lasts_s: int) -> Answer:
         cookie: SimpleCookie = SimpleCookie({COOKIE: session})
         morsel = cookie[COOKIE]
         morsel["path"], morsel["samesite"], morsel["max-age"] = "/", "Strict", str(lasts_s)

@@ -21,7 +21,7 @@ from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.item_form import NUMBERS, item_form
 from kernelport_api.doors.http.api.queries import checked, field, invalid, known
-from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.doors.texts import with_short_texts
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.jobs.service import Jobs
@@ -50,7 +50,7 @@ class Submitting:
         self._jobs = jobs
         self._inference = inference
 
-    async def submit(self, call: Call) -> ASGIApp:
+    async def submit(self, call: HttpCall) -> ASGIApp:
         """Makes a job of a JSON object, or of a form with a file of items."""
         job = await self._of_form(call.form) if call.form else await self._of_json(await call.json())
         return json_answer(job_dict(job), status=201)

@@ -20,7 +20,7 @@ from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.queries import Query, field, invalid, known
 from kernelport_api.doors.http.api.submission import OUTPUT_FORMATS, Submitting
-from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.doors.http.openai import batch_file
 from kernelport_api.doors.http.openai.batch_file import BatchFile, Takes
 from kernelport_api.doors.http.openai.batch_outputs import errors_id, output_id
@@ -81,7 +81,7 @@ class Batches:
         self._records = records
         self._kept_s = kept_s
 
-    async def create(self, call: Call) -> ASGIApp:
+    async def create(self, call: HttpCall) -> ASGIApp:
         """Checks a file, and makes a job of what is good in it."""
         given = known(await call.json(), *_KEYS)
         endpoint, window = field(given, "endpoint", str, ""), field(given, "completion_window", str, WINDOW)
@@ -117,7 +117,7 @@ class Batches:
         await self._records.put(record)
         return json_answer(_shown(record, job))
 
-    async def all(self, call: Call) -> ASGIApp:
+    async def all(self, call: HttpCall) -> ASGIApp:
         """Batches, newest first, a page of them."""
         for record in await self._records.over():
             await self._records.forget(record["id"])
@@ -126,19 +126,19 @@ class Batches:
         told["data"] = [_shown(record, await self._job(record)) for record in told["data"]]
         return json_answer(told)
 
-    async def retrieve(self, call: Call) -> ASGIApp:
+    async def retrieve(self, call: HttpCall) -> ASGIApp:
         """How a batch stands."""
         record = await self._get(call)
         return json_answer(_shown(record, await self._job(record)))
 
-    async def cancel(self, call: Call) -> ASGIApp:
+    async def cancel(self, call: HttpCall) -> ASGIApp:
         """Starts nothing more of a batch."""
         record = await self._get(call)
         if record["job"]:
             await self._jobs.CancelJob(pb.CancelJobRequest(job_id=record["job"]), OVER_HTTP)
         return json_answer(_shown(record, await self._job(record)))
 
-    async def _get(self, call: Call) -> Record:
+    async def _get(self, call: HttpCall) -> Record:
         batch_id = call.path["batch"]
         record = await self._records.get(batch_id)
         if record is None:

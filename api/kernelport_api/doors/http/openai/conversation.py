@@ -20,7 +20,7 @@ from kernelport_api.aside import aside
 from kernelport_api.calls import current
 from kernelport_api.doors.calls import Calls
 from kernelport_api.doors.http.bodies import why_no_json
-from kernelport_api.doors.http.endpoint import WHILE_ALLOWED, Call, HungUpError
+from kernelport_api.doors.http.endpoint import WHILE_ALLOWED, HttpCall, HungUpError
 from kernelport_api.doors.http.errors import Problem, Refusal, openai_body
 from kernelport_api.doors.http.openai.speech import (
     Encoded,
@@ -106,7 +106,7 @@ class Conversations:
         self._runs = runs
         self._watches = watches
 
-    async def over_http(self, call: Call) -> ASGIApp:
+    async def over_http(self, call: HttpCall) -> ASGIApp:
         """Speaks text that comes bit by bit; for WebSockets alone."""
         raise Refusal(426, "expected a WebSocket", connection="upgrade", upgrade="websocket")
 

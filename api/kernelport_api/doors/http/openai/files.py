@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from kernelport.errors import FailedPreconditionError, FieldViolation, InvalidArgumentError
 from kernelport_api.doors.http.answers import Streamed, json_answer
 from kernelport_api.doors.http.api.queries import Query, invalid
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.doors.http.forms import copied
 from kernelport_api.doors.http.openai.batch_outputs import BatchOutputs, is_of_a_batch
 from kernelport_api.services.files import Files
@@ -33,7 +33,7 @@ class FileRoutes:
         self._files = files
         self._outputs = outputs
 
-    async def create(self, call: Call) -> ASGIApp:
+    async def create(self, call: HttpCall) -> ASGIApp:
         """Keeps an upload."""
         file, purpose = call.form.get("file"), call.form.get("purpose")
         if not isinstance(file, UploadFile):
@@ -47,7 +47,7 @@ class FileRoutes:
             record = await self._files.add(path, file.size or 0, file.filename or "upload", str(purpose), kept_s)
         return json_answer(shown(record))
 
-    async def all(self, call: Call) -> ASGIApp:
+    async def all(self, call: HttpCall) -> ASGIApp:
         """The uploads, a page of them."""
         query = Query(call)
         purpose, order = query.text("purpose"), query.text("order")
@@ -62,14 +62,14 @@ class FileRoutes:
             found.reverse()
         return json_answer(page(found, query, _DEFAULT_PAGE, _MOST_PAGE))
 
-    async def retrieve(self, call: Call) -> ASGIApp:
+    async def retrieve(self, call: HttpCall) -> ASGIApp:
         """What is known of a file."""
         file_id = call.path["file"]
         if is_of_a_batch(file_id):
             return json_answer(await self._outputs.described(file_id))
         return json_answer(shown(await self._files.get(file_id)))
 
-    async def content(self, call: Call) -> ASGIApp:
+    async def content(self, call: HttpCall) -> ASGIApp:
         """The bytes of a file."""
         file_id = call.path["file"]
         if is_of_a_batch(file_id):
@@ -77,7 +77,7 @@ class FileRoutes:
         record = await self._files.get(file_id)
         return Streamed(self.read(record), "application/octet-stream", {"content-length": str(record["bytes"])})
 
-    async def delete(self, call: Call) -> ASGIApp:
+    async def delete(self, call: HttpCall) -> ASGIApp:
         """Deletes an upload."""
         file_id = call.path["file"]
         if is_of_a_batch(file_id):

@@ -10,7 +10,7 @@ from kernelport.signature import is_speech
 from kernelport.v1 import voice_pb2
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import json_answer
-from kernelport_api.doors.http.endpoint import OVER_HTTP, Call
+from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.doors.http.forms import voice_request
 from kernelport_api.services.inference import Inference
 from kernelport_api.services.voices import Voices
@@ -27,12 +27,12 @@ class SpeechModels:
         self._deployments = deployments
         self._inference = inference
 
-    async def all(self, call: Call) -> ASGIApp:
+    async def all(self, call: HttpCall) -> ASGIApp:
         """All of them."""
         models = [_model(name) for name in await self._names()]
         return json_answer({"object": "list", "data": models, "models": models})
 
-    async def retrieve(self, call: Call) -> ASGIApp:
+    async def retrieve(self, call: HttpCall) -> ASGIApp:
         """One."""
         name = call.path["model"]
         if name not in await self._names():
@@ -53,7 +53,7 @@ class AudioVoices:
         self._deployments = deployments
         self._voices = voices
 
-    async def all(self, call: Call) -> ASGIApp:
+    async def all(self, call: HttpCall) -> ASGIApp:
         """All of them."""
         found = await self._voices.ListVoices(voice_pb2.ListVoicesRequest(), OVER_HTTP)
         known = {voice.name: _voice(voice) for voice in found.voices}
@@ -62,13 +62,13 @@ class AudioVoices:
         voices = [*known.values(), *named]
         return json_answer({"object": "list", "data": voices, "voices": voices})
 
-    async def create(self, call: Call) -> ASGIApp:
+    async def create(self, call: HttpCall) -> ASGIApp:
         """Registers one from a form."""
         request = await voice_request(call.form, "audio_sample", owner=_NO_OWNER)
         added = await self._voices.AddVoice(request, OVER_HTTP)
         return json_answer(_voice(added.voice))
 
-    async def delete(self, call: Call) -> ASGIApp:
+    async def delete(self, call: HttpCall) -> ASGIApp:
         """Deletes one."""
         name = call.path["voice"]
         deleted = await self._voices.DeleteVoice(voice_pb2.DeleteVoiceRequest(name=name), OVER_HTTP)

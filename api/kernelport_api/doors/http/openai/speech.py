@@ -23,7 +23,7 @@ from kernelport.tensors import Array, to_array
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.doors.http.answers import Streamed
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.services.inference import Inference
 
 Made = TypeVar("Made")
@@ -59,7 +59,7 @@ class Speech:
         self._deployments = deployments
         self._inference = inference
 
-    async def create(self, call: Call) -> ASGIApp:
+    async def create(self, call: HttpCall) -> ASGIApp:
         """The file that a request asks for, or the events that it is in pieces of, sent as it is spoken."""
         arrived_at = time.monotonic()
         request = SpeechRequest.of(await call.json())

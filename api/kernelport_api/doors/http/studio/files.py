@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kernelport_api.doors.http.answers import Answer
-from kernelport_api.doors.http.endpoint import Call
+from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.doors.http.errors import Refusal
 
 _FOLDER = Path(__file__).with_name("static")
@@ -31,11 +31,11 @@ class StudioFiles:
     def __init__(self) -> None:
         self._files = {path.name: _File(path) for path in _FOLDER.iterdir()}
 
-    async def page(self, call: Call) -> ASGIApp:
+    async def page(self, call: HttpCall) -> ASGIApp:
         """The studio."""
         return self._files[_PAGE].answer(call)
 
-    async def file(self, call: Call) -> ASGIApp:
+    async def file(self, call: HttpCall) -> ASGIApp:
         """A file of the studio."""
         name = call.path["name"]
         if name not in self._files:
@@ -50,7 +50,7 @@ class _File:
         self._media_type = f"{kind}; charset=utf-8"
         self._etag = f'"{hashlib.sha256(self._content).hexdigest()[:32]}"'
 
-    def answer(self, call: Call) -> ASGIApp:
+    def answer(self, call: HttpCall) -> ASGIApp:
         headers = {"etag": self._etag, **_HEADERS}
         known = call.header(b"if-none-match").replace("W/", "").split(",")
         if self._etag in map(str.strip, known):
