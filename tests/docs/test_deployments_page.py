@@ -1,7 +1,9 @@
-"""Every command in the text of docs/deployments.md that can run here runs; the others are listed with the reason."""
+"""The bundled deployments are as docs/deployments.md tells. Every command in its text that can run here runs; the
+others are listed with the reason."""
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -16,6 +18,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from kernelport.config.deployments import load_deployments
+from kernelport.config.manifests import BACKENDS
+from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.running_file import find_running
 from tests.compose import resolve
@@ -24,6 +29,8 @@ from tests.docs.commands import DOCS, commands_in_text
 from tests.waiting import wait_for
 
 PAGE = "deployments.md"
+TEXT = (DOCS / PAGE).read_text()
+BUNDLED = load_deployments(bundled_deployments())
 START_S = 110.0
 ELSEWHERE = {
     "kernelport serve": "the page names it; tests/cli serves a file with it",
@@ -118,6 +125,60 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
         yield Here(tmp_path_factory.mktemp("stack"), here.port, redis)
 
 
+def test_the_table_has_a_row_for_each_bundled_deployment() -> None:
+    expected = [
+        (
+            f"`{each.name}`",
+            f"`models/{each.manifest.file.name}`" if each.manifest else "none: a kernel",
+            f"`{each.backend}`{', with a pipeline' if each.pipeline else ''}",
+            f"`{each.image}`",
+        )
+        for each in BUNDLED.values()
+    ]
+    table = TEXT.partition("\n\n`kernelport up` without names")[0].rpartition("\n\n")[2]
+    rows = [tuple(line.strip("| ").split(" | "))[:4] for line in table.splitlines()[2:]]
+    assert rows == expected, f"expected these rows in docs/{PAGE}"
+
+
+def test_each_bundled_deployment_has_its_tensors() -> None:
+    sections = _contracts()
+    missing = ", ".join(name for name in BUNDLED if not sections.get(name))
+    assert not missing, f"expected below Tensor contracts in docs/{PAGE} a section with the tensors of {missing}"
+
+
+def test_the_tensors_of_what_runs_here_are_those_of_the_page(stack: Here) -> None:
+    told = [json.loads(line) for line in stack.run("kernelport deployments list --json").splitlines()]
+    served = {each["name"]: each["signature"] for each in told if each["workers"]}
+    assert served.keys() >= {"identity-onnx", "hibari-en"}
+    sections = _contracts()
+    for name in served.keys() & sections.keys():
+        tensors = {
+            (way, spec["name"], spec.get("optional", False))
+            for way in ("in", "out")
+            for spec in served[name][f"{way}puts"]
+        }
+        assert sections[name] == tensors, f"expected these tensors of {name} in docs/{PAGE}"
+
+
+def test_the_backends_are_those_that_there_are() -> None:
+    told = f"backend: onnx                  # {' or '.join(BACKENDS)}"
+    assert told in TEXT, f"expected {told} in docs/{PAGE}"
+
+
+def _contracts() -> dict[str, set[tuple[str, str, bool]]]:
+    """By deployment, the tensors that its section of the page has: in or out, the name, and whether it is optional."""
+    chapter = TEXT.partition("## Tensor contracts\n")[2].partition("\n## ")[0]
+    return {
+        name: {
+            (way, tensor, mark == "?")
+            for way, cell in re.findall(r"^\| (in|out) \| (.+?) \|", section, re.MULTILINE)
+            for tensor, mark in re.findall(r"`(\w+)`(\??)", cell)
+        }
+        for heading, section in re.findall(r"^### (.+?)\n(.*?)(?=^### |\Z)", chapter, re.MULTILINE | re.DOTALL)
+        for name in heading.split(", ")
+    }
+
+
 def test_every_command_of_the_text_is_accounted_for() -> None:
     assert set(commands_in_text(PAGE)) == {"kernelport up", *STACKS, WORKER, *CLIENTS, FETCH, *ELSEWHERE}
 
@@ -144,7 +205,7 @@ def test_a_stack_for_one_deployment(tmp_path: Path) -> None:
 
 
 def test_the_fetch_of_the_manifest_that_the_page_shows(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```yaml\n(id: my-model\n.*?)^```$", (DOCS / PAGE).read_text(), re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```yaml\n(id: my-model\n.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
     models = tmp_path / "deployments" / "models"
     models.mkdir(parents=True)
     example = example.replace("owner/name", REPO).replace("~/models", str(tmp_path / "cache"))
@@ -157,7 +218,7 @@ def test_the_fetch_of_the_manifest_that_the_page_shows(tmp_path: Path) -> None:
 def test_the_check_of_the_model_that_the_page_tells_of(tmp_path: Path) -> None:
     onnx.save(onnx.parser.parse_model(JUMPS), tmp_path / "model.onnx")
     told = Here(tmp_path, free_port()).run(CHECK)
-    (said,) = re.findall(r"`check` says \*(refuted: .*?)\*", (DOCS / PAGE).read_text())
+    (said,) = re.findall(r"`check` says \*(refuted: .*?)\*", TEXT)
     assert said in told
 
 
