@@ -195,7 +195,7 @@ check-client: .venv/installed-test
 	$(BIN)/python -m tests.sdk.trials
 
 ## Clients of other protocols, each of its newest version in an environment of its own: Triton's, KServe's, and OpenAI's
-## of npm. Needs npm.
+## of npm. Needs `apt-get install npm libb64-0d`.
 check-clients: .venv/installed-test
 	$(BIN)/python -m pytest tests/http/check_clients.py
 

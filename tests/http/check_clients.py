@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def test_kserve_s_client(stack: Stack, python: Path) -> None:
 @pytest.fixture(scope="module")
 def analyzer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Triton's load generator, and where it finds its libraries."""
+    if find_library("b64") is None:
+        pytest.fail("perf_analyzer needs a library: apt-get install libb64-0d")
     folder = tmp_path_factory.mktemp("analyzer")
     having(folder, *ANALYZER)
     (library,) = folder.rglob("libcudart.so*")
