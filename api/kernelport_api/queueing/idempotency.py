@@ -23,7 +23,7 @@ from kernelport.names import owned
 from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
-from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.queueing.redis_errors import reached_at_once
 from kernelport_api.wire_format import before_data, data_of_inputs, has_outline
 
 # A call that is in flight elsewhere is looked for so often, and less and less.
@@ -56,7 +56,7 @@ class RequestIds:
     async def is_known(self, request: pb.InferRequest) -> bool:
         """Whether a request has an id with which one has come before."""
         own = owned(calls.current().principal.tenant, request.request_id)
-        return bool(request.request_id) and bool(await reached(self._redis.exists(keys.result(own))))
+        return bool(request.request_id) and bool(await reached_at_once(self._redis.exists(keys.result(own))))
 
     async def run_once(self, request: pb.InferRequest, body: bytes, timeout_s: float, run: Run) -> bytes:
         """The response to a request with an id: of the call that came first, or else of `run`.
@@ -108,7 +108,7 @@ class RequestIds:
         hold = scripts.IdempotencyHold(keys.result(own), os.urandom(8))
         poll_s = FIRST_POLL_S
         while True:
-            earlier: tuple[bytes, bytes | None] | None = await reached(
+            earlier: tuple[bytes, bytes | None] | None = await reached_at_once(
                 scripts.hold_request_id(self._redis, hold, digest, HOLD_S)
             )
             if earlier is None:

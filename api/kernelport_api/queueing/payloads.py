@@ -12,7 +12,7 @@ from kernelport.errors import InternalError, ResourceExhaustedError
 from kernelport.internal.v1.queue_pb2 import BatchItem, Completion
 from kernelport_api.queueing.admission import Admission
 from kernelport_api.queueing.live_workers import WorkerView
-from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.queueing.redis_errors import reached_at_once
 
 # Copying so much takes longer than going to a thread and back; files are read and written without the interpreter. One
 # thread: each keeps some of the memory that it has freed.
@@ -65,7 +65,7 @@ class Payloads:
             raise ResourceExhaustedError(f"inputs: expected a request of at most {limit}; got {len(body):,}")
         self._admission.check_payload(deployment)
         item.request_claim = keys.claim(item.id.decode())
-        await reached(large.write_async(self._redis, item.request_claim, body, round(ttl_s)))
+        await reached_at_once(large.write_async(self._redis, item.request_claim, body, round(ttl_s)))
 
     async def _put(self, folder: SharedFolder, name: str, body: bytes, ttl_s: float) -> str:
         """The name of a request in the shared folder; empty when there is no room."""
@@ -99,8 +99,8 @@ class Payloads:
                 self._shared.discard(file)
         elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
             key = completion.response_claim
-            claimed = await reached(large.read_async(self._redis, key, tail), "the request has run")
-            await reached(self._redis.unlink(key), "the request has run")
+            claimed = await reached_at_once(large.read_async(self._redis, key, tail), "the request has run")
+            await reached_at_once(self._redis.unlink(key), "the request has run")
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return claimed

@@ -26,13 +26,25 @@ def unreachable(error: RedisError, outcome: str = "") -> KernelPortError:
     return UnavailableError(f"the queue cannot be reached: {reason(error)}{so}", retry_after_s=RETRY_AFTER_S)
 
 
-async def reached(answer: Awaitable[Any] | Any, outcome: str = "") -> Any:
-    """Redis's answer, or the error that a caller is told when there is none. Of those who ask at once, one asks in each
-    turn of the event loop.
+async def reached_at_once(answer: Awaitable[Any] | Any, outcome: str = "") -> Any:
+    """Redis's answer to a call of a model, or the error that its caller is told when there is none.
 
     Args:
         answer: of a command; redis-py's annotations leave open that it can be awaited.
         outcome: as `unreachable` takes it.
+    """
+    try:
+        return await answer
+    except RedisError as error:
+        raise unreachable(error, outcome) from error
+
+
+async def reached(answer: Awaitable[Any] | Any) -> Any:
+    """The same for other calls, which ask Redis many times: of all that want to, one asks in each turn of the event
+    loop, and calls of models go between them.
+
+    Args:
+        answer: as `reached_at_once` takes it.
     """
     try:
         await _turns.take()
@@ -40,7 +52,4 @@ async def reached(answer: Awaitable[Any] | Any, outcome: str = "") -> Any:
         if inspect.iscoroutine(answer):
             answer.close()  # it will not be awaited
         raise
-    try:
-        return await answer
-    except RedisError as error:
-        raise unreachable(error, outcome) from error
+    return await reached_at_once(answer)

@@ -37,7 +37,7 @@ from kernelport_api.queueing.call_quotas import CallQuotas
 from kernelport_api.queueing.dispatcher import Dispatcher
 from kernelport_api.queueing.idempotency import RequestIds, check
 from kernelport_api.queueing.live_workers import Model, WorkerView
-from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached, unreachable
+from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached_at_once, unreachable
 from kernelport_api.services.counting import Counting
 from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_violations
 from kernelport_api.wire_format import data_of_inputs, has_outline
@@ -166,12 +166,12 @@ class Inference:
         """
         if name not in self._deployments:
             raise _unknown(name, self._deployments)
-        signature: Signature | None = await reached(self._workers.signature(name))
+        signature: Signature | None = await reached_at_once(self._workers.signature(name))
         return signature
 
     async def is_served(self, name: str) -> bool:
         """Whether a live worker serves the deployment."""
-        return bool(await reached(self._workers.is_served(name)))
+        return bool(await reached_at_once(self._workers.is_served(name)))
 
     async def run(
         self, deployment: Deployment, request: pb.InferRequest, body: bytes, remaining_s: float | None
