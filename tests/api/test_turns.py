@@ -2,10 +2,20 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from kernelport.v1 import inference_pb2 as pb
 from kernelport_api import aside, calls
 from kernelport_api.aside import Pace
+from kernelport_api.calls import AccessLog
+from kernelport_api.queueing.idempotency import RequestIds
+from kernelport_api.queueing.redis_errors import reached
+from kernelport_api.services.inference import Inference
 from kernelport_api.turns import RESTS, Turns
 
 CROWD, STEP_S = 50, 0.01
@@ -43,6 +53,40 @@ async def test_who_gives_up_keeps_nobody_from_their_turn() -> None:
     async with asyncio.timeout(10):
         await asyncio.gather(first, third)
     assert second.cancelled()
+
+
+class Answers:
+    """Redis, and what is known of workers: all is answered at once."""
+
+    async def exists(self, _key: str) -> int:
+        return 1
+
+    async def signature(self, _name: str) -> None:
+        return None
+
+
+async def _signature() -> None:
+    parts: Any = SimpleNamespace()
+    await Inference({"m": parts}, parts, Answers(), parts, parts, parts, parts).signature("m")  # type: ignore[arg-type]
+
+
+async def _known_id() -> None:
+    assert await RequestIds(Answers()).is_known(pb.InferRequest(request_id="r"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ask", [_signature, _known_id])
+async def test_a_call_of_a_model_waits_for_no_turn(ask: Callable[[], Awaitable[None]]) -> None:
+    AccessLog("front-door").begin("InferenceService/Infer")
+    gone_on = list[int]()
+
+    async def answer(number: int) -> None:
+        gone_on.append(number)
+
+    crowd = [asyncio.create_task(reached(answer(number))) for number in range(CROWD)]
+    await asyncio.sleep(0)
+    await asyncio.gather(*(ask() for _ in range(CROWD)))
+    assert len(gone_on) <= 3
+    await asyncio.gather(*crowd)
 
 
 async def test_steps_that_take_long_rest_while_models_are_called() -> None:
