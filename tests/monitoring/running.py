@@ -23,7 +23,6 @@ def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[str]:
     listen = f"127.0.0.1:{free_port()}"
     config = folder / "prometheus"
     shutil.copytree(OPS / "prometheus", config)
-    (config / "targets").mkdir(exist_ok=True)
     (config / "targets" / "here.yml").write_text(yaml.safe_dump([{"targets": list(targets)}]))
     command = ["prometheus", f"--config.file={config / 'prometheus.yml'}", f"--web.listen-address={listen}"]
     process = subprocess.Popen([*command, f"--storage.tsdb.path={folder / 'data'}", "--log.level=error"])
