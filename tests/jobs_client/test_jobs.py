@@ -65,6 +65,41 @@ def test_a_job_from_any_iterable_of_items(client: Client, tmp_path: Path) -> Non
         client.jobs.get(job.id)
 
 
+def test_a_folder_is_a_jobs_once_the_job_and_what_is_fetched_of_it_are_found(client: Client, tmp_path: Path) -> None:
+    job = client.jobs.wait(client.jobs.submit("identity-onnx", tensors(1)).id)
+    (item,) = client.jobs.items(job.id)
+    with pytest.raises(NotFoundError, match="there is no job"):
+        client.jobs.fetch_manifest("1a22-00000000", tmp_path / "out")
+    with pytest.raises(NotFoundError, match="there is no job"):
+        client.jobs.fetch("1a22-00000000", item, tmp_path / "out")
+    with pytest.raises(NotFoundError, match="has no item"):
+        client.jobs.fetch(job.id, pb.Item(id="typo", file=item.file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert client.jobs.fetch_all(job.id, tmp_path / "out") == [tmp_path / "out" / item.file]
+    with pytest.raises(FileExistsError, match=job.id):
+        client.jobs.fetch_manifest("1a22-00000000", tmp_path / "out")
+
+
+def test_an_item_without_an_output_says_why(client: Client, tmp_path: Path) -> None:
+    job = client.jobs.submit("luxtts", [("a", {"text": "Hi."})])  # nobody serves it
+    (seen,) = client.jobs.items(job.id)
+    client.jobs.cancel(job.id, "not wanted")
+    client.jobs.wait(job.id)
+    told = 'item_id: item "a" is cancelled: '
+    with pytest.raises(FailedPreconditionError, match=told):
+        list(client.jobs.output(job.id, "a"))
+    with pytest.raises(FailedPreconditionError, match=told):
+        client.jobs.fetch(job.id, seen, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_item_has_an_empty_id(client: Client) -> None:
+    job = client.jobs.wait(client.jobs.submit("identity-onnx", tensors(1)).id)
+    with pytest.raises(NotFoundError, match='has no item ""') as refused:
+        list(client.jobs.output(job.id, ""))
+    assert refused.value.reason == "ITEM_NOT_FOUND"
+
+
 def test_a_large_job_travels_in_bounded_messages_and_every_item_is_told_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

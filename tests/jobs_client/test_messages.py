@@ -78,8 +78,7 @@ def test_a_file_is_whole_and_right_or_not_there(tmp_path: Path) -> None:
         target.write(b"go")
         target.write(b"od")
     assert (tmp_path / "a.wav").read_bytes() == b"good"
-    with Target(item, tmp_path) as target:
-        assert target.is_there()
+    assert Target(item, tmp_path).is_there()
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 

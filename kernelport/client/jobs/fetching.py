@@ -60,7 +60,6 @@ class Target:
         self._item = item
         self._part = unfinished(self.path)
         self._hash = hashlib.sha256()
-        self._written = False
 
     def is_there(self) -> bool:
         """Whether the file is there already, with the right content."""
@@ -70,7 +69,6 @@ class Target:
         """Adds bytes to the file."""
         self._hash.update(chunk)
         self._file.write(chunk)
-        self._written = True
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +79,10 @@ class Target:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if kind is None and self._written and self._hash.digest() == self._item.sha256:
+        if kind is None and self._hash.digest() == self._item.sha256:
             self._part.replace(self.path)
             return
         with contextlib.suppress(FileNotFoundError):
             self._part.unlink()
-        if kind is None and self._written:
+        if kind is None:
             raise InternalError(f'item "{self._item.id}": the bytes that came are not those that the job made')

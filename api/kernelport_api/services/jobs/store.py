@@ -317,7 +317,8 @@ class JobStore:
             for number, ids in wanted.items()
         }
         known = {item_id for positions in found.values() for item_id in positions}
-        if missing := next((item_id for item_id in item_ids if item_id not in known), None):
+        missing = next((item_id for item_id in item_ids if item_id not in known), None)
+        if missing is not None:  # an empty id, too, is one that no item has
             raise ItemNotFoundError(f'item_id: job "{record.name}" has no item "{missing}"')
         return found
 

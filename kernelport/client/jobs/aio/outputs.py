@@ -1,11 +1,12 @@
 """What a job made: its items, and their outputs in a folder that belongs to the job."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from kernelport.client.calling.aio import in_thread
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import checked_name, message
+from kernelport.client.calling.messages import message
 from kernelport.client.jobs import fetching, folders
 from kernelport.client.jobs.aio.calls import AsyncJobCalls
 from kernelport.client.jobs.messages import PAGE_SIZE, is_over, without_files
@@ -37,17 +38,29 @@ async def fetch(calls: AsyncJobCalls, job_id: str, item: pb.Item, folder: Path, 
     if not isinstance(item, pb.Item):
         violation = FieldViolation("item", f"expected an Item, as `items` gives it, got {show(item)}")
         raise InvalidArgumentError.of([violation])
-    folders.claim(folder, checked_name("job_id", job_id))
+    request = message(pb.GetItemOutputRequest, job_id=job_id, item_id=item.id)
+    folders.check(folder, job_id)
+    if item.file:
+        target = fetching.Target(item, folder)
+        if await in_thread(target.is_there):
+            return target.path
     patience = calls.patience()
     while True:
         try:
-            with fetching.Target(item, folder) as target:
-                if not await in_thread(target.is_there):
-                    async for chunk in chunks(calls, job_id, item.id, whole):
-                        await in_thread(target.write, chunk)
-            return target.path
+            return await _fetched(calls, request, folder, whole)
         except KernelPortError as error:
             await calls.pause(patience, error, whole)
+
+
+async def _fetched(calls: AsyncJobCalls, request: pb.GetItemOutputRequest, folder: Path, whole: Deadline) -> Path:
+    """The file of an item's output, under the name and with the hash that the front door tells of it."""
+    async with contextlib.aclosing(calls.stream("GetItemOutput", request, whole)) as answers:
+        item = (await anext(answers, pb.GetItemOutputResponse())).item
+        folders.claim(folder, request.job_id)  # now that there is such a job, and an output
+        with fetching.Target(item, folder) as target:
+            async for answer in answers:
+                await in_thread(target.write, answer.chunk)
+    return target.path
 
 
 async def fetch_all(
@@ -82,14 +95,25 @@ async def fetch_all(
 async def fetch_manifest(calls: AsyncJobCalls, job_id: str, folder: Path, whole: Deadline) -> Path:
     """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it."""
     request = message(pb.GetManifestRequest, job_id=job_id)
-    folders.claim(folder, job_id)
-    path, patience = folder / MANIFEST, calls.patience()
+    folders.check(folder, job_id)
+    patience = calls.patience()
     while True:
         try:
-            with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-                async for answer in calls.stream("GetManifest", request, whole):
-                    summary.write(answer.summary)
-                    manifest.write(answer.chunk)
-            return path
+            return await _fetched_manifest(calls, request, folder, whole)
         except KernelPortError as error:
             await calls.pause(patience, error, whole)
+
+
+async def _fetched_manifest(
+    calls: AsyncJobCalls, request: pb.GetManifestRequest, folder: Path, whole: Deadline
+) -> Path:
+    path = folder / MANIFEST
+    async with contextlib.aclosing(calls.stream("GetManifest", request, whole)) as answers:
+        first = await anext(answers, pb.GetManifestResponse())
+        folders.claim(folder, request.job_id)  # now that there is such a job, and its manifest
+        with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+            summary.write(first.summary)
+            manifest.write(first.chunk)
+            async for answer in answers:
+                manifest.write(answer.chunk)
+    return path

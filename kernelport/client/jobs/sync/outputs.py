@@ -1,10 +1,11 @@
 """The synchronous twin of `jobs/aio/outputs.py`: generated, not to be edited; `make sync` writes it."""
 
+import contextlib
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from kernelport.client.calling.limits import Deadline
-from kernelport.client.calling.messages import checked_name, message
+from kernelport.client.calling.messages import message
 from kernelport.client.calling.sync import in_thread
 from kernelport.client.jobs import fetching, folders
 from kernelport.client.jobs.messages import PAGE_SIZE, is_over, without_files
@@ -37,17 +38,29 @@ def fetch(calls: JobCalls, job_id: str, item: pb.Item, folder: Path, whole: Dead
     if not isinstance(item, pb.Item):
         violation = FieldViolation("item", f"expected an Item, as `items` gives it, got {show(item)}")
         raise InvalidArgumentError.of([violation])
-    folders.claim(folder, checked_name("job_id", job_id))
+    request = message(pb.GetItemOutputRequest, job_id=job_id, item_id=item.id)
+    folders.check(folder, job_id)
+    if item.file:
+        target = fetching.Target(item, folder)
+        if in_thread(target.is_there):
+            return target.path
     patience = calls.patience()
     while True:
         try:
-            with fetching.Target(item, folder) as target:
-                if not in_thread(target.is_there):
-                    for chunk in chunks(calls, job_id, item.id, whole):
-                        in_thread(target.write, chunk)
-            return target.path
+            return _fetched(calls, request, folder, whole)
         except KernelPortError as error:
             calls.pause(patience, error, whole)
+
+
+def _fetched(calls: JobCalls, request: pb.GetItemOutputRequest, folder: Path, whole: Deadline) -> Path:
+    """The file of an item's output, under the name and with the hash that the front door tells of it."""
+    with contextlib.closing(calls.stream("GetItemOutput", request, whole)) as answers:
+        item = (next(answers, pb.GetItemOutputResponse())).item
+        folders.claim(folder, request.job_id)  # now that there is such a job, and an output
+        with fetching.Target(item, folder) as target:
+            for answer in answers:
+                in_thread(target.write, answer.chunk)
+    return target.path
 
 
 def fetch_all(
@@ -82,14 +95,23 @@ def fetch_all(
 def fetch_manifest(calls: JobCalls, job_id: str, folder: Path, whole: Deadline) -> Path:
     """The manifest of a job that is over, as the server wrote it, in a folder; the summary beside it."""
     request = message(pb.GetManifestRequest, job_id=job_id)
-    folders.claim(folder, job_id)
-    path, patience = folder / MANIFEST, calls.patience()
+    folders.check(folder, job_id)
+    patience = calls.patience()
     while True:
         try:
-            with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
-                for answer in calls.stream("GetManifest", request, whole):
-                    summary.write(answer.summary)
-                    manifest.write(answer.chunk)
-            return path
+            return _fetched_manifest(calls, request, folder, whole)
         except KernelPortError as error:
             calls.pause(patience, error, whole)
+
+
+def _fetched_manifest(calls: JobCalls, request: pb.GetManifestRequest, folder: Path, whole: Deadline) -> Path:
+    path = folder / MANIFEST
+    with contextlib.closing(calls.stream("GetManifest", request, whole)) as answers:
+        first = next(answers, pb.GetManifestResponse())
+        folders.claim(folder, request.job_id)  # now that there is such a job, and its manifest
+        with fetching.whole(path) as manifest, fetching.whole(folder / SUMMARY) as summary:
+            summary.write(first.summary)
+            manifest.write(first.chunk)
+            for answer in answers:
+                manifest.write(answer.chunk)
+    return path
