@@ -19,9 +19,10 @@ from kernelport.v1 import inference_pb2 as pb
 _AUDIO = (".wav", ".flac", ".ogg", ".mp3")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InferResult(Mapping[str, Array]):
-    """The outputs of one request by name, and where its time went. A mapping: `result["y"]`, `dict(result)`.
+    """The outputs of one request by name, and where its time went. A mapping: `result["y"]`, `dict(result)`. It is
+    equal to itself alone, as its arrays have no one answer to `==`.
 
     Attributes:
         outputs: arrays by name; read-only.
@@ -34,6 +35,9 @@ class InferResult(Mapping[str, Array]):
     batched_us: int
     backend_us: int
     warnings: tuple[str, ...] = ()
+
+    __eq__ = object.__eq__  # a Mapping's own would compare the arrays
+    __hash__ = object.__hash__
 
     @classmethod
     def of(cls, response: pb.InferResponse) -> "InferResult":
@@ -53,9 +57,10 @@ class InferResult(Mapping[str, Array]):
         return len(self.outputs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speech:
-    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz. A notebook shows it as a player.
+    """Mono audio: float32 samples in [-1, 1], shape (S,), and their rate in hertz. A notebook shows it as a player. It
+    is equal to itself alone.
 
     Attributes:
         warnings: what was done that nobody asked for, such as text left out that cannot be said.

@@ -108,6 +108,17 @@ def test_a_result_is_a_mapping(client: Client) -> None:
     assert result.get("z") is None
 
 
+def test_answers_are_told_apart_and_found_in_collections(client: Client) -> None:
+    """Each is equal to itself alone: what an array is equal to is an array."""
+    results = [client.infer(ONNX, x(1)) for _ in range(2)]
+    speeches = [Speech(np.zeros(3, np.float32), 8000) for _ in range(2)]
+    for first, second in (results, speeches):
+        assert first == first
+        assert first != second
+        assert [first, second].index(second) == 1
+        assert len({first, second, first}) == 2
+
+
 def test_speech_is_saved_by_the_ending_of_the_name(tmp_path: Path) -> None:
     speech = Speech(np.sin(np.arange(4800, dtype=np.float32) / 10), 24000)
     for name in ("a.wav", "a.flac", "a.ogg", "a.mp3"):
