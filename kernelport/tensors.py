@@ -105,7 +105,8 @@ def as_numpy_reads(value: Any, levels: int = MAX_RANK) -> Any:
             return _of_torch(value)
         return value if hasattr(value, "__array__") else np.from_dlpack(value)
     except (TypeError, RuntimeError, BufferError, NotImplementedError) as error:
-        raise ValueError(f"expected a dense tensor, got one that numpy cannot read: {error}") from error
+        expected = "expected a dense tensor of a dtype that numpy has"
+        raise ValueError(f"{expected}, got one that it cannot read: {error}") from error
 
 
 def uneven_rows(value: Any) -> str:

@@ -107,7 +107,7 @@ def split(url: str) -> SplitResult:
             return parts
     except ValueError:  # may quote the URL
         pass
-    raise ValueError(f"expected an http or https URL with a host, got {masked(url)}")
+    raise ValueError(f"expected an http or https URL with a host, got {masked(url) if url else 'none'}")
 
 
 def masked(url: str) -> str:

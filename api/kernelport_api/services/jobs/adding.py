@@ -208,7 +208,9 @@ class Adder:
             before = await self._store.digest(self._job, place)
         digests = [before, *await _aside_if_many(items, running_digests, before, items)] if items else [before]
         if skipped and digests[skipped] != await self._store.digest(self._job, place + skipped):
-            raise self._other_items(f"not the same from {place} to {place + skipped - 1}")
+            last = place + skipped - 1
+            differing = f"item {place} is" if last == place else f"items {place} to {last} are"
+            raise self._other_items(f"{differing} not the same, counted from 0")
         return digests
 
     def _other_items(self, found: str) -> AlreadyExistsError:

@@ -92,7 +92,7 @@ class Submission:
         if spec.HasField("webhook") and (refused := refusal(spec.webhook.url, networks)):
             raise_any([FieldViolation("spec.webhook.url", refused)])
         if not request.items and not request.open:
-            raise_any([FieldViolation("items", "expected at least one item, or an open job that gets them later")])
+            raise_any([FieldViolation("items", "expected at least one item")])
         await self._stock.check_bytes(0)
         tenant = calls.current().principal.tenant
         job_id = owned(tenant, new_job_id(clock.now()))
