@@ -1,12 +1,15 @@
 """Turns what people pass into requests."""
 
 import os
+import sys
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+import numpy as np
+
 from kernelport.client.calling.messages import checked_names
+from kernelport.client.calling.messages import path as path_of
 from kernelport.client.results import Speech
 from kernelport.coercion import coerce, show
 from kernelport.errors import FieldViolation, InvalidArgumentError
@@ -54,15 +57,15 @@ def speech_outputs(outputs: Iterable[str] | None, inputs: Mapping[str, Any]) -> 
     names = checked_names("outputs", outputs)
     if not names:
         return ()
-    sound = ["audio", "sample_rate", *(["audio_file"] if "audio_format" in inputs else ())]
-    return [*sound, *(name for name in names if name not in sound)]
+    sound = ("audio", "sample_rate", *(("audio_file",) if "audio_format" in inputs else ()))
+    return [*names, *(name for name in sound if name not in names)]  # the caller's keep their places
 
 
 def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:
     """The bytes of an audio file.
 
     Raises:
-        InvalidArgumentError: when it is none of what can be one, or the path of a file as bytes.
+        InvalidArgumentError: when it is none of what can be one, or no path, or the path of a file as bytes.
         OSError: when the file cannot be read.
     """
     if isinstance(audio, Speech):
@@ -70,7 +73,7 @@ def recording(audio: bytes | str | PathLike[str] | IO[bytes] | Speech) -> bytes:
 
         return encode_audio(audio.audio, audio.sample_rate, ".wav")
     if isinstance(audio, (str, PathLike)):
-        return Path(audio).read_bytes()
+        return path_of("audio", audio).read_bytes()
     data = audio if isinstance(audio, (bytes, bytearray, memoryview)) else _read(audio)
     if len(data) < _LONGEST_PATH and b"\0" not in data and os.path.exists(bytes(data)):
         raise _not_audio(f"the path {os.fsdecode(bytes(data))!r} as bytes: pass it as str")
@@ -100,10 +103,10 @@ def checked_concurrency(concurrency: int) -> int:
     Raises:
         InvalidArgumentError: when it is no whole number from 1.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+    if isinstance(concurrency, bool) or not isinstance(concurrency, (int, np.integer)) or concurrency < 1:
         violation = FieldViolation("concurrency", f"expected a whole number of at least 1, got {concurrency!r}")
         raise InvalidArgumentError.of([violation])
-    return concurrency
+    return min(int(concurrency), sys.maxsize)  # of more, Python counts none
 
 
 def _read(file: Any) -> bytes:

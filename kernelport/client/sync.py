@@ -75,9 +75,9 @@ class Client:
         *,
         timeout_s: float | None = None,
         max_retries: int = MAX_RETRIES,
-        tls_ca: str = "",
-        tls_cert: str = "",
-        tls_key: str = "",
+        tls_ca: str | PathLike[str] = "",
+        tls_cert: str | PathLike[str] = "",
+        tls_key: str | PathLike[str] = "",
         api_key: str = "",
     ) -> None:
         address = Address(target, tls_ca, tls_cert, tls_key, api_key)
@@ -175,7 +175,8 @@ class Client:
 
         Args:
             model: the deployment's name.
-            inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number.
+            inputs: of each request, as `infer` takes them; read as results are taken, so there may be any number. What
+                they raise ends the map, and results of those before may be left out.
             concurrency: how many requests are on their way at a time, at most.
             outputs: of each request, as of `infer`.
             timeout_s: the limit of each request, in seconds.

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from kernelport import (
     UnavailableError,
 )
 from kernelport.coercion import utf8
+from kernelport.v1 import job_pb2 as pb
 from tests.sdk.servers import Echo, another, serving
 
 X = np.ones((1, 1, 2, 2), np.float32)
 ONNX, VOICE = "identity-onnx", "hibari-en"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def nested(layout: torch.layout) -> torch.Tensor:
@@ -39,6 +42,7 @@ MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ("model", lambda c: c.infer(5, {"x": X})),
     ("model", lambda c: c.infer("\ud83d", {"x": X})),
     ("request_id", lambda c: c.infer(ONNX, {"x": X}, request_id=5)),
+    ("request_id", lambda c: c.infer(ONNX, {"x": X}, request_id=b"abc")),
     ("inputs", lambda c: c.infer(ONNX, {1: X})),
     ('inputs["\\ud83d"]', lambda c: c.infer(ONNX, {"\ud83d": X})),
     ('inputs["x"]', lambda c: c.infer(ONNX, {"x": [[1, 2], [3]]})),
@@ -56,14 +60,25 @@ MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ("concurrency", lambda c: list(c.map(ONNX, [], concurrency=0))),
     ("audio", lambda c: c.add_voice("v", b"/etc/passwd", consent="yes", owner="me")),
     ("audio", lambda c: c.add_voice("v", 5, consent="yes", owner="me")),
+    ("audio", lambda c: c.add_voice("v", "", consent="yes", owner="me")),
+    ("audio", lambda c: c.add_voice("v", "a\0b", consent="yes", owner="me")),
     ("consent", lambda c: c.add_voice("v", b"RIFF", consent=5, owner="me")),
     ("items", lambda c: c.jobs.submit(VOICE, b"Hello.")),
     ("items[0]", lambda c: c.jobs.submit(VOICE, [b"Hello."])),
-    ("id", lambda c: c.jobs.submit(VOICE, [("\ud83d", "Hello.")])),
+    ("items[0].id", lambda c: c.jobs.submit(VOICE, [("\ud83d", "Hello.")])),
+    ('items[1].inputs["speed"]', lambda c: c.jobs.submit(VOICE, ["Hi.", {"text": "Hi.", "speed": "fast"}])),
+    ("output_format", lambda c: c.jobs.submit(VOICE, ["Hi."], output_format=5)),
+    ("on_existing", lambda c: c.jobs.submit(VOICE, ["Hi."], on_existing=5)),
+    ("on_progress", lambda c: c.jobs.wait("j", on_progress=5)),
+    ("on_fetched", lambda c: c.jobs.fetch_all("j", "out", on_fetched=5)),
     ("shared", lambda c: c.jobs.submit(VOICE, ["Hi."], shared="speed")),
     ("priority", lambda c: c.jobs.submit(VOICE, ["Hi."], priority=1.5)),
     ("metadata", lambda c: c.jobs.submit(VOICE, ["Hi."], metadata={"a": 5})),
     ("deadline", lambda c: c.jobs.submit(VOICE, ["Hi."], deadline="tomorrow")),
+    ("deadline", lambda c: c.jobs.submit(VOICE, ["Hi."], deadline=datetime.min)),
+    ("deadline", lambda c: c.jobs.submit(VOICE, ["Hi."], deadline=EPOCH)),
+    ("deadline", lambda c: c.jobs.resume("j", deadline=EPOCH)),
+    ("expires", lambda c: c.access.create_key("k", scopes=["infer"], expires=EPOCH)),
     ("retention_s", lambda c: c.jobs.submit(VOICE, ["Hi."], retention_s="5")),
     ("delete_outputs", lambda c: c.jobs.submit(VOICE, ["Hi."], delete_outputs="yes")),
     ("webhook", lambda c: c.jobs.submit(VOICE, ["Hi."], webhook="http://here")),
@@ -76,6 +91,10 @@ MISTAKES: list[tuple[str, Callable[[Client], Any]]] = [
     ("reason", lambda c: c.jobs.cancel("j", 5)),
     ("states", lambda c: list(c.jobs.list(states=5))),
     ("target", lambda c: Client("\ud800:1")),
+    ("tls_ca", lambda c: Client("here:1", tls_ca=5)),
+    ("tls_key", lambda c: Client("here:1", tls_cert="a.pem", tls_key=5)),
+    ("outputs[0]", lambda c: c.speak(VOICE, "Hi.", outputs=["nope"])),
+    ("outputs[1]", lambda c: list(c.stream(VOICE, "Hi.", outputs=["spoken", "nope"]))),
     ("outputs", lambda c: c.infer(ONNX, {"x": X}, outputs="y")),
     ("folder", lambda c: c.jobs.fetch_all("j", 5)),
     ("folder", lambda c: c.jobs.fetch_all("j", "")),
@@ -90,6 +109,31 @@ def test_a_mistake_names_its_field(field: str, call: Callable[[Client], Any], cl
         call(client)
     assert refused.value.field == field
     assert refused.value.reason == "INVALID_REQUEST"
+
+
+class OfBfloat16:
+    """A tensor that has no other way than DLPack, and a dtype that numpy has not."""
+
+    def __dlpack__(self, **options: Any) -> object:
+        raise BufferError("bfloat16 has no such counterpart")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return X.__dlpack_device__()
+
+
+WORDS: list[tuple[str, Callable[[Client], Any]]] = [
+    ("items: expected at least one item$", lambda c: c.jobs.submit(VOICE, [])),
+    ("url: .* with a host, got none", lambda c: c.jobs.submit(VOICE, ["Hi."], webhook=pb.Webhook(url=""))),
+    ("item 0 is not the same, counted from 0", lambda c: [c.jobs.submit(VOICE, [t], request_id="one") for t in "ab"]),
+    ("items 0 to 1 are not the", lambda c: [c.jobs.submit(VOICE, [t, t], request_id="two") for t in "ab"]),
+    ("of a dtype that numpy has, got .*: bfloat16 has no", lambda c: c.infer(ONNX, {"x": OfBfloat16()})),
+]
+
+
+@pytest.mark.parametrize(("told", "call"), WORDS)
+def test_a_mistake_is_told_in_words_of_the_call(told: str, call: Callable[[Client], Any], client: Client) -> None:
+    with pytest.raises(KernelPortError, match=told):
+        call(client)
 
 
 def test_an_error_carries_what_the_front_door_and_the_caller_said() -> None:
@@ -222,6 +266,14 @@ def test_none_is_not_given(client: Client) -> None:
     plain = client.speak(VOICE, "Good morning.")
     assert client.speak(VOICE, "Good morning.", speed=None, seed=None).seconds == plain.seconds
     assert client.infer(VOICE, "Good morning.")["audio"].size == plain.audio.size
+    job = client.jobs.submit(VOICE, ["Hi."], output_format=None, deadline=None, webhook=None)
+    assert client.jobs.wait(job.id).state == JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("concurrency", [2**63, np.int64(4)])
+def test_a_concurrency_is_any_whole_number(concurrency: int, client: Client) -> None:
+    assert len(list(client.map(ONNX, [X, X], concurrency=concurrency))) == 2
+    assert len(list(client.map_unordered(ONNX, [X, X], concurrency=concurrency))) == 2
 
 
 def test_names_of_outputs_and_states_are_any_iterable_and_none_is_not_given(client: Client) -> None:

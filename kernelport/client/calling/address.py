@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 
+from kernelport.client.calling.messages import path as path_of
 from kernelport.config.settings import PREFIX, is_loopback
 from kernelport.errors import FieldViolation, InvalidArgumentError
 
@@ -31,6 +33,7 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 _RESOLVED = ("unix:", "unix-abstract:", "ipv4:", "ipv6:", "xds:")
 _HOST_PORT = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/@\[\]\ud800-\udfff]+):(?P<port>[0-9]{1,5})")
 _MOST_PORTS = 65535
+_VARIABLES = {"tls_ca": "TLS_CA", "tls_cert": "TLS_CLIENT_CERT", "tls_key": "TLS_CLIENT_KEY"}
 TLS_SCHEME = "grpcs://"
 CLOSED = "the client is closed: make another"
 
@@ -67,12 +70,19 @@ class Address:
         metadata: of every call.
     """
 
-    def __init__(self, target: str, tls_ca: str = "", tls_cert: str = "", tls_key: str = "", api_key: str = "") -> None:
+    def __init__(
+        self,
+        target: str,
+        tls_ca: str | PathLike[str] = "",
+        tls_cert: str | PathLike[str] = "",
+        tls_key: str | PathLike[str] = "",
+        api_key: str = "",
+    ) -> None:
         self.target: str = _checked(target)
         self._has_tls = bool(tls_ca) or target.startswith(TLS_SCHEME)
-        self._ca = tls_ca or _variable("TLS_CA")
-        self._cert = tls_cert or _variable("TLS_CLIENT_CERT")
-        self._key = tls_key or _variable("TLS_CLIENT_KEY")
+        self._ca = _file("tls_ca", tls_ca)
+        self._cert = _file("tls_cert", tls_cert)
+        self._key = _file("tls_key", tls_key)
         key = api_key or _variable("API_KEY")
         if not (isinstance(key, str) and key.isascii() and key.isprintable() and " " not in key):
             raise _violation("api_key", "expected printable ASCII without spaces")
@@ -115,9 +125,15 @@ def _variable(name: str) -> str:
     return os.environ.get(PREFIX + name, "")
 
 
-def _read(field: str, path: str) -> bytes | None:
+def _file(field: str, given: str | PathLike[str]) -> Path | None:
+    """The path of a file of TLS; where none is given, that of its variable, if it has one."""
+    found = given or _variable(_VARIABLES[field])
+    return path_of(field, found) if found else None
+
+
+def _read(field: str, path: Path | None) -> bytes | None:
     try:
-        found = Path(path).read_bytes() if path else None
+        found = path.read_bytes() if path else None
     except OSError as error:
         raise _violation(field, f"cannot read {path}: {error.strerror}") from error
     if found is not None and b"-----BEGIN " not in found:

@@ -3,8 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable
-from typing import Self, TypeAlias
+from typing import Self
 
 import numpy as np
 
@@ -25,9 +24,6 @@ LONGEST_ASKED_S = 60.0
 # gRPC counts nanoseconds in 64 bits. What is longer is no limit.
 _LONGEST_S = 1e9
 _NUMBERS = (float, int, np.floating, np.integer)
-
-
-OnRetry: TypeAlias = Callable[[KernelPortError, float], None]
 
 
 class Deadline:
@@ -110,10 +106,10 @@ def checked_retries(max_retries: int) -> int:
     Raises:
         InvalidArgumentError: when it is no whole number, or below 0.
     """
-    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+    if isinstance(max_retries, bool) or not isinstance(max_retries, (int, np.integer)) or max_retries < 0:
         violation = FieldViolation("max_retries", f"expected a whole number of at least 0, got {max_retries!r}")
         raise InvalidArgumentError.of([violation])
-    return max_retries
+    return int(max_retries)
 
 
 def checked_patience(patience_s: float) -> float:
@@ -126,18 +122,6 @@ def checked_patience(patience_s: float) -> float:
         violation = FieldViolation("patience_s", f"expected at least 0 seconds as a number, got {patience_s!r}")
         raise InvalidArgumentError.of([violation])
     return float(min(patience_s, _LONGEST_S))
-
-
-def checked_on_retry(on_retry: OnRetry | None) -> OnRetry | None:
-    """What is called before each pause, or None.
-
-    Raises:
-        InvalidArgumentError: when it cannot be called.
-    """
-    if on_retry is not None and not callable(on_retry):
-        expected = "expected a function of an error and the seconds until the next try"
-        raise InvalidArgumentError.of([FieldViolation("on_retry", f"{expected}, got {on_retry!r}")])
-    return on_retry
 
 
 def retry_pause_s(error: KernelPortError, failures: int, max_retries: int, deadline: Deadline) -> float:

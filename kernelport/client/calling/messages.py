@@ -1,7 +1,8 @@
 """Builds messages of what callers pass, and names the field that is not as it should be."""
 
+import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ from kernelport.coercion import show
 from kernelport.errors import FieldViolation, InvalidArgumentError
 
 M = TypeVar("M", bound=Message)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _EXPECTED = {
     FieldDescriptor.CPPTYPE_STRING: "Unicode text",
@@ -39,6 +41,9 @@ def message(kind: type[M], **fields: Any) -> M:
     """
     for field in _NAMES & fields.keys():
         checked_name(field, fields[field])
+    for field, value in fields.items():
+        if isinstance(value, bytes) and kind.DESCRIPTOR.fields_by_name[field].type == FieldDescriptor.TYPE_STRING:
+            raise InvalidArgumentError.of([FieldViolation(field, f"expected Unicode text, got {show(value)}")])
     try:
         return kind(**fields)
     except _REFUSED:
@@ -73,17 +78,33 @@ def checked_names(field: str, names: Iterable[str] | None) -> Sequence[str]:
     raise InvalidArgumentError.of([FieldViolation(field, f"expected a list of names, got {show(names)}")])
 
 
+def checked_function(field: str, function: F | None, of: str) -> F | None:
+    """What is called when something happens, or None.
+
+    Args:
+        of: what it is called with.
+
+    Raises:
+        InvalidArgumentError: when it cannot be called.
+    """
+    if function is None or callable(function):
+        return function
+    raise InvalidArgumentError.of([FieldViolation(field, f"expected a function of {of}, got {show(function)}")])
+
+
 def unix_us(field: str, time_of: datetime | None) -> int:
     """Microseconds of Unix time; 0 for None. A time without a zone is local time.
 
     Raises:
-        InvalidArgumentError: when it is no time.
+        InvalidArgumentError: when it is no time, or none after 1970.
     """
     if time_of is None:
         return 0
-    if not isinstance(time_of, datetime):
-        raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime, got {show(time_of)}")])
-    return round(time_of.timestamp() * 1e6)
+    if isinstance(time_of, datetime):
+        with contextlib.suppress(ValueError, OverflowError):  # of local times at the ends of what a datetime holds
+            if (found := round(time_of.timestamp() * 1e6)) > 0:  # 0 is no time
+                return found
+    raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime after 1970, got {show(time_of)}")])
 
 
 def deadline_fields(deadline: datetime | timedelta | None) -> dict[str, int]:

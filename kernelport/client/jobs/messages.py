@@ -50,7 +50,7 @@ def job_spec(
     signature: Signature,
     *,
     shared: Mapping[str, Any] | None,
-    output_format: str,
+    output_format: str | None,
     outputs: Iterable[str] | None,
     priority: int,
     deadline: datetime | timedelta | None,
@@ -65,8 +65,9 @@ def job_spec(
         InvalidArgumentError: when the format is none, the outputs are no names, or a shared input is not what the
             deployment declares.
     """
-    if output_format and output_format not in FORMATS:
-        violation = FieldViolation("output_format", f'expected one of {", ".join(FORMATS)}, got "{output_format}"')
+    output_format = "" if output_format is None else output_format
+    if not isinstance(output_format, str) or (output_format and output_format not in FORMATS):
+        violation = FieldViolation("output_format", f"expected one of {', '.join(FORMATS)}, got {show(output_format)}")
         raise InvalidArgumentError.of([violation])
     if not isinstance(shared, (Mapping, NoneType)):
         violation = FieldViolation("shared", f"expected a mapping of inputs by name, got {show(shared)}")
@@ -103,7 +104,8 @@ def new_item(item: ItemLike, number: int, signature: Signature) -> pb.NewItem:
     try:
         return message(pb.NewItem, id=item_id, inputs=to_tensors(coerce(inputs, signature)))
     except InvalidArgumentError as error:
-        raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=error.violations) from None
+        found = [FieldViolation(f"items[{number - 1}].{each.field}", each.description) for each in error.violations]
+        raise InvalidArgumentError(f'item "{item_id}": {error.message}', violations=found) from None
 
 
 class Batcher:

@@ -6,8 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from kernelport.client.calling.limits import Deadline, checked_on_retry, checked_patience
-from kernelport.client.calling.messages import checked_name, deadline_fields, message
+from kernelport.client.calling.limits import Deadline, checked_patience
+from kernelport.client.calling.messages import checked_function, checked_name, deadline_fields, message
 from kernelport.client.calling.messages import path as path_of
 from kernelport.client.calling.sync import Channel
 from kernelport.client.inference.sync import Inference
@@ -52,7 +52,7 @@ class Jobs:
 
     @on_retry.setter
     def on_retry(self, on_retry: Callable[[KernelPortError, float], None] | None) -> None:
-        self._calls.on_retry = checked_on_retry(on_retry)
+        self._calls.on_retry = checked_function("on_retry", on_retry, "an error and the seconds until the next try")
 
     def submit(
         self,
@@ -60,7 +60,7 @@ class Jobs:
         items: Items,
         *,
         shared: Mapping[str, Any] | None = None,
-        output_format: str = "",
+        output_format: str | None = "",
         outputs: Iterable[str] | None = (),
         priority: int = 0,
         deadline: datetime | timedelta | None = None,
@@ -100,6 +100,7 @@ class Jobs:
         with of_request(request_id):
             whole = Deadline(timeout_s)
             deployment = checked_name("deployment", deployment)
+            checked_function("on_existing", on_existing, "a job")
             signature = signature_of(self._inference, self._calls, deployment, whole)
             spec = job_spec(
                 deployment,
@@ -186,6 +187,7 @@ class Jobs:
             timeout_s: seconds until DeadlineExceededError; the job goes on.
             on_progress: called with the job as it stands, now and whenever that changes.
         """
+        checked_function("on_progress", on_progress, "a job")
         for event in self.watch(job_id, timeout_s=timeout_s):
             job = event.job
             if on_progress is not None:
@@ -217,7 +219,7 @@ class Jobs:
 
     def fetch(self, job_id: str, item: pb.Item, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
         """The output of an item that succeeded as a file in a folder, under the name that the job gave it. A file that
-        is there already and has the right hash stays.
+        is there already and has the right hash stays. The folder is the job's from its first output on.
 
         Args:
             job_id: of the job.
@@ -226,8 +228,10 @@ class Jobs:
             timeout_s: seconds until the file must be there.
 
         Raises:
+            FailedPreconditionError: when the item has no output; it says why.
             FileExistsError: when the folder holds outputs of another job.
             InternalError: when what came is not what the job made.
+            NotFoundError: when there is no such job or item, or its file is gone from the server's storage.
         """
         return outputs.fetch(self._calls, job_id, item, path_of("folder", folder), Deadline(timeout_s))
 
@@ -256,6 +260,7 @@ class Jobs:
                 there then. Its violations name each item.
         """
         whole = Deadline(timeout_s)
+        checked_function("on_fetched", on_fetched, "an item and its file")
         return outputs.fetch_all(self._calls, job_id, path_of("folder", folder), whole, on_fetched)
 
     def fetch_manifest(self, job_id: str, folder: str | PathLike[str], *, timeout_s: float | None = None) -> Path:
