@@ -33,6 +33,7 @@ class Calls:
 
     Attributes:
         polled: what may have channels of asyncio.
+        opening: held to open a channel, or to close what is open.
     """
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class Calls:
                 self._changed.notify_all()
 
     def _reset(self) -> None:
+        self.opening = threading.RLock()
         self._changed = threading.Condition(threading.Lock())
         self._inside = self._forks = 0
 

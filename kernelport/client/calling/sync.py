@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,10 +20,11 @@ from kernelport.errors import CancelledError, FailedPreconditionError, KernelPor
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Opened = tuple[grpc.Channel, dict[type[Any], Any]]  # with the stubs made of it
 
 
 class Channel(NotCopied):
-    """A connection to a front door for every process that asks for one.
+    """A connection to a front door for every process that asks for one, and for the threads of a pool.
 
     Args:
         address: where the front door is.
@@ -43,7 +45,7 @@ class Channel(NotCopied):
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
-        self._opened: tuple[grpc.Channel, dict[type[Any], Any]] | None = None
+        self._opened: dict[_Pooled | None, _Opened] = {}
         self._closed = False
         self.answered: bool = False
 
@@ -105,9 +107,18 @@ class Channel(NotCopied):
 
     def close(self) -> None:
         """Closes the connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
-        self._closed = True
-        opened, self._opened = self._opened, None
-        if opened is not None and self._pid == os.getpid():  # else it is the parent's
+        with calls.opening:
+            self._closed = True
+            is_ours = self._pid == os.getpid()  # else they are the parent's
+            opened, self._opened = self._opened, {}
+        for channel, _ in opened.values() if is_ours else ():
+            channel.close()
+
+    def give_up(self, pooled: "_Pooled") -> None:
+        """Ends the calls of the threads of a pool."""
+        with calls.opening:
+            opened = self._opened.pop(pooled, None)
+        if opened is not None:
             opened[0].close()
 
     @contextlib.contextmanager
@@ -126,19 +137,27 @@ class Channel(NotCopied):
             raise
 
     def _method(self, stub: type[Any], method: str) -> Any:
-        if self._closed:
-            raise FailedPreconditionError(CLOSED)
-        if self._pid != os.getpid():
-            self._pid, self._opened = os.getpid(), None
-        opened = self._opened
-        if opened is None:
-            calls.check()
-            opened = self._address.open(grpc), {}
-            self._opened = opened
+        pooled = _thread.pooled
+        if self._pid != os.getpid() or (opened := self._opened.get(pooled)) is None:
+            opened = self._open(pooled)
         channel, stubs = opened
         if stub not in stubs:
             stubs[stub] = stub(channel)
         return getattr(stubs[stub], method)
+
+    def _open(self, pooled: "_Pooled | None") -> _Opened:
+        with calls.opening:  # or threads that call for the first time would open one each
+            if self._closed:
+                raise FailedPreconditionError(CLOSED)
+            if self._pid != os.getpid():
+                self._opened = {}
+                self._pid = os.getpid()
+            if pooled not in self._opened:
+                calls.check()
+                if pooled is not None:
+                    pooled.opens(self)
+                self._opened[pooled] = self._address.open(grpc), {}
+            return self._opened[pooled]
 
 
 class Begun:
@@ -165,9 +184,50 @@ class Begun:
         self._call.cancel()
 
 
+class _Pooled:
+    """What the threads of a pool have together: connections of their own, as gRPC ends a call that blocks its thread
+    only with its connection. They share the client's socket."""
+
+    def __init__(self) -> None:
+        self._channels: list[Channel] = []
+        self._given_up = threading.Event()
+
+    def join(self) -> None:
+        """Takes this thread in."""
+        _thread.pooled = self
+
+    def opens(self, channel: Channel) -> None:
+        """Notes that these threads get a connection.
+
+        Raises:
+            CancelledError: when they have been given up.
+        """
+        if self._given_up.is_set():
+            raise CancelledError("the rest of these requests was given up")
+        self._channels.append(channel)
+
+    def pause(self, seconds: float) -> None:
+        """Waits, unless they have been given up."""
+        self._given_up.wait(seconds)
+
+    def give_up(self) -> None:
+        """Ends their calls; there are no others."""
+        with calls.opening:
+            self._given_up.set()
+        for channel in self._channels:
+            channel.give_up(self)
+
+
+class _Thread(threading.local):
+    pooled: _Pooled | None = None
+
+
+_thread = _Thread()
+
+
 def pause(seconds: float) -> None:
     """Waits."""
-    time.sleep(seconds)
+    (time.sleep if _thread.pooled is None else _thread.pooled.pause)(seconds)
 
 
 def in_thread(function: Callable[..., T], *arguments: Any) -> T:
@@ -181,11 +241,12 @@ def in_thread_if(long: bool, function: Callable[..., T], *arguments: Any) -> T:
 
 
 class Threads(ThreadPoolExecutor):
-    """Threads that are given up at the end of a block. They are of the process that makes them: a child that is forked
-    meanwhile has none."""
+    """Threads that are given up at the end of a block, and their calls with them. They are of the process that makes
+    them: a child that is forked meanwhile has none."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(count)
+        self._pooled = _Pooled()
+        super().__init__(count, initializer=self._pooled.join)
         self._pid = os.getpid()
 
     def check(self) -> None:
@@ -199,6 +260,7 @@ class Threads(ThreadPoolExecutor):
     def __exit__(self, *_: object) -> None:
         if self._pid == os.getpid():
             self.shutdown(wait=False, cancel_futures=True)
+            self._pooled.give_up()
 
 
 def as_completed(function: Callable[[T], R], values: Iterable[T], concurrency: int) -> Generator[tuple[int, R]]:
