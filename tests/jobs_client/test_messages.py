@@ -33,10 +33,10 @@ def test_items_of_every_kind_and_the_place_of_a_mistake() -> None:
 def test_messages_stay_small_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "BATCH_BYTES", 1000)
     texts = ["z" * 5000, *("x" * (number * 37 % 900) + "." for number in range(200)), "y" * 5000, "y" * 5000]
-    made = list(messages.batches(texts, SPEECH))
+    made = list(messages.batches(texts, SPEECH, lambda: None))
     assert [len(item.inputs[0].data) for batch in made for item in batch] == [len(text) for text in texts]
     assert all(len(batch) == 1 or sum(item.ByteSize() for item in batch) <= 1000 for batch in made)
-    assert list(messages.batches([], SPEECH)) == [[]]
+    assert list(messages.batches([], SPEECH, lambda: None)) == [[]]
 
 
 def test_what_the_job_has_is_not_sent_again() -> None:

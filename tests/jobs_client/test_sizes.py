@@ -119,5 +119,5 @@ def test_messages_of_items_around_the_limit_lose_and_double_none(
     items = job_of(1000, place)
     large = next(item for item in items if item.id == "large")
     large.inputs[0].data = bytes(len(large.inputs[0].data) - large.ByteSize() + 1000 + over)
-    sent = [item.id for batch in messages.batches(items, SPEECH) for item in batch]
+    sent = [item.id for batch in messages.batches(items, SPEECH, lambda: None) for item in batch]
     assert sent == [item.id for item in items]

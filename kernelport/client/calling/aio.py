@@ -6,10 +6,10 @@ import gc
 import io
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from types import SimpleNamespace
+from types import SimpleNamespace, TracebackType
 from typing import Any, TypeVar
 
 import grpc
@@ -17,15 +17,19 @@ import grpc
 from kernelport.client.calling.address import CLOSED, Address, NotCopied
 from kernelport.client.calling.forks import calls
 from kernelport.client.calling.limits import Deadline, checked, checked_retries, retry_pause_s
+from kernelport.client.calling.messages import closing
 from kernelport.errors import FailedPreconditionError, KernelPortError, from_call, no_front_door
 
 T = TypeVar("T")
 R = TypeVar("R")
 _Stub = Callable[[Any], Any]  # the class of a service's stub, or what makes one
-_Stubs = dict[_Stub, Any]
+_Opened = tuple[grpc.aio.Channel, dict[_Stub, Any]]  # with the stubs made of it
 # What grpc.aio says where it could not go on sending a stream of requests. The front door has ended the call, and said
 # why, but of the two grpc.aio tells what it noticed first.
 _CUT_OFF = "Internal error from Core"
+# How long gRPC may still tell a loop of calls that were cancelled. Were the loop closed, the next would get an error.
+_LATE_S = 0.02
+_CONNECTING = (grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
 
 
 class AsyncChannel(NotCopied):
@@ -50,18 +54,25 @@ class AsyncChannel(NotCopied):
         self.timeout_s: float | None = checked(timeout_s)
         self._max_retries = checked_retries(max_retries)
         self._pid = os.getpid()
-        self._opened: dict[asyncio.AbstractEventLoop, tuple[grpc.aio.Channel, _Stubs]] = {}
+        self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
         self._closed = False
+        self._has_cancelled = False
         self.answered: bool = False
         calls.polled.add(self)
 
     def is_open(self) -> bool:
         """Whether it has connections in loops that are not closed. Ends the others."""
-        kept = {loop: opened for loop, opened in self._opened.items() if not loop.is_closed()}
-        if len(kept) < len(self._opened):
-            self._opened = kept
+        over = [loop for loop in list(self._opened) if loop.is_closed()]
+        for loop in over:
+            self._opened.pop(loop, None)
+        if over:
             gc.collect()  # a channel whose loop is closed ends only when it is freed, and it refers to itself
-        return bool(kept)
+        return bool(self._opened)
+
+    def check(self) -> None:
+        """Raises FailedPreconditionError when it is closed."""
+        if self._closed:
+            raise FailedPreconditionError(CLOSED)
 
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""
@@ -134,6 +145,7 @@ class AsyncChannel(NotCopied):
                     yield self._checked(answer)
         finally:
             call.cancel()
+            del call  # or the traceback of an error keeps it
 
     async def pause_to_repeat(self, failure: KernelPortError, failures: int, deadline: Deadline) -> None:
         """Waits before a call that is safe to repeat is tried again.
@@ -156,28 +168,33 @@ class AsyncChannel(NotCopied):
 
     async def close(self) -> None:
         """Closes every connection; calls in flight end with FailedPreconditionError. Again, it does nothing."""
-        self._closed = True
-        opened, self._opened = self._opened, {}
+        with calls.opening:
+            self._closed = True
+            opened, self._opened = self._opened, {}
         if self._pid != os.getpid():
             return  # they are the parent's
         for loop, (channel, _) in opened.items():
             if loop is asyncio.get_running_loop():
-                await channel.close()
-            elif not loop.is_closed():
-                asyncio.run_coroutine_threadsafe(channel.close(), loop)
+                await self._close(channel)
+            else:
+                self._close_in(loop, channel)
 
-    @contextlib.contextmanager
-    def _translated(self, deadline: Deadline) -> Iterator[None]:
-        """Raises what gRPC ends a call with as an error of ours."""
-        try:
-            yield
-        except grpc.RpcError as error:
-            raise deadline.named(from_call(error, self.target)) from None
-        except asyncio.CancelledError:
-            # Of a call rather than of the task: nobody would see that it has failed.
-            if self._closed and not _is_cancelled():
-                raise FailedPreconditionError(CLOSED) from None
-            raise
+    async def _close(self, channel: grpc.aio.Channel) -> None:
+        state = channel.get_state()
+        await channel.close()
+        await asyncio.sleep(0)  # the calls that this ends are told
+        if self._has_cancelled:
+            await asyncio.sleep(_LATE_S)
+        if state in _CONNECTING:
+            gc.collect()  # it goes on trying until its calls are freed, and these refer to themselves
+
+    def _close_in(self, loop: asyncio.AbstractEventLoop, channel: grpc.aio.Channel) -> None:
+        """Closes a channel of another loop, when that runs."""
+        with contextlib.suppress(RuntimeError):  # it is closed, and will not
+            loop.call_soon_threadsafe(lambda: loop.create_task(self._close(channel)))
+
+    def _translated(self, deadline: Deadline) -> "_Translated":
+        return _Translated(deadline, self.target, lambda: self._closed)
 
     def _checked(self, answer: T | None) -> T:
         """An answer; grpc.aio gives None for one that is no message."""
@@ -186,25 +203,59 @@ class AsyncChannel(NotCopied):
         return answer
 
     def _sent(self, stub: _Stub, method: str, request: Any, timeout_s: float | None) -> Any:
-        return self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
+        call = self._method(stub, method)(request, timeout=timeout_s, metadata=self._address.metadata)
+        call.add_done_callback(self._note_end)
+        return call
+
+    def _note_end(self, call: Any) -> None:
+        self._has_cancelled = self._has_cancelled or call.cancelled()
 
     def _method(self, stub: _Stub, method: str) -> Any:
-        if self._closed:
-            raise FailedPreconditionError(CLOSED)
-        if self._pid != os.getpid():
-            self._pid, self._opened = os.getpid(), {}
         loop = asyncio.get_running_loop()
-        if loop not in self._opened:
-            self._open(loop)
-        channel, stubs = self._opened[loop]
+        if self._pid != os.getpid() or (opened := self._opened.get(loop)) is None:
+            opened = self._open(loop)
+        channel, stubs = opened
         if stub not in stubs:
             stubs[stub] = stub(channel)
         return getattr(stubs[stub], method)
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        calls.check_polled()
-        self.is_open()
-        self._opened[loop] = self._address.open(grpc.aio), {}
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _Opened:
+        with calls.opening:  # loops of other threads may open theirs meanwhile
+            self.check()
+            if self._pid != os.getpid():
+                self._opened = {}
+                self._pid = os.getpid()
+            calls.check_polled()
+            self.is_open()
+            self._opened[loop] = self._address.open(grpc.aio), {}
+            return self._opened[loop]
+
+
+class _Translated:
+    """Raises what gRPC ends a call with as an error of ours, which does not refer to the call: the call refers to its
+    connection, which lives as long.
+
+    Args:
+        is_closed: whether the client is.
+    """
+
+    def __init__(self, deadline: Deadline, target: str, is_closed: Callable[[], bool]) -> None:
+        self._deadline = deadline
+        self._target = target
+        self._is_closed = is_closed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del trace
+        if isinstance(error, grpc.RpcError):
+            raise self._deadline.named(from_call(error.with_traceback(None), self._target)) from None
+        # Of a call rather than of the task: nobody would see that it has failed.
+        if isinstance(error, asyncio.CancelledError) and self._is_closed() and not _is_cancelled():
+            raise FailedPreconditionError(CLOSED) from None
 
 
 class AsyncBegun:
@@ -288,8 +339,9 @@ async def as_completed(
     async def begin_all() -> None:
         await room.acquire()
         if isinstance(values, AsyncIterable):
-            async for value in values:
-                await begin(value)
+            async with closing(values):
+                async for value in values:
+                    await begin(value)
         else:
             for value in values:
                 await begin(value)

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from pathlib import Path
@@ -135,6 +135,16 @@ def path(field: str, given: str | PathLike[str]) -> Path:
     except (TypeError, UnicodeEncodeError):
         pass  # as is said of all that is no path
     raise InvalidArgumentError.of([FieldViolation(field, f"expected a path as str or Path, got {show(given)}")])
+
+
+@contextlib.asynccontextmanager
+async def closing(values: AsyncIterable[Any]) -> AsyncGenerator[None]:
+    """Closes what comes asynchronously at the end of a block, if it is a generator."""
+    try:
+        yield
+    finally:
+        if isinstance(values, AsyncGenerator):
+            await values.aclose()
 
 
 def _check(kind: type[Message], name: str, value: Any) -> None:

@@ -49,6 +49,11 @@ class Channel(NotCopied):
         self._closed = False
         self.answered: bool = False
 
+    def check(self) -> None:
+        """Raises FailedPreconditionError when it is closed."""
+        if self._closed:
+            raise FailedPreconditionError(CLOSED)
+
     def deadline(self, timeout_s: float | None) -> Deadline:
         """When a call that begins now must be over; None for the client's own limit."""
         return Deadline(self.timeout_s if timeout_s is None else timeout_s)
@@ -147,8 +152,7 @@ class Channel(NotCopied):
 
     def _open(self, pooled: "_Pooled | None") -> _Opened:
         with calls.opening:  # or threads that call for the first time would open one each
-            if self._closed:
-                raise FailedPreconditionError(CLOSED)
+            self.check()
             if self._pid != os.getpid():
                 self._opened = {}
                 self._pid = os.getpid()

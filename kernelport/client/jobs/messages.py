@@ -3,12 +3,23 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import datetime, timedelta
 from types import NoneType
 from typing import Any, TypeAlias
 
-from kernelport.client.calling.messages import checked_names, deadline_fields, message
+from kernelport.client.calling.messages import checked_names, closing, deadline_fields, message
 from kernelport.coercion import coerce, show, to_tensors
 from kernelport.counting import counted
 from kernelport.errors import (
@@ -130,26 +141,35 @@ class Batcher:
         return self._items
 
 
-def batches(items: Items, signature: Signature) -> Iterator[list[pb.NewItem]]:
+def batches(items: Items, signature: Signature, check: Callable[[], None]) -> Generator[list[pb.NewItem]]:
     """Items in lists that make one message each; at least one list, which may be empty.
+
+    Args:
+        check: raises what is in the way of going on; called with each item, as the next may take long to come.
 
     Raises:
         InvalidArgumentError: when it is one item itself, or an item is no good.
     """
     batcher = Batcher()
     for number, item in enumerate(_checked_items(items), 1):
+        check()
         if full := batcher.add(new_item(item, number, signature)):
             yield full
     yield batcher.rest()
 
 
-async def async_batches(items: AsyncItems, signature: Signature) -> AsyncIterator[list[pb.NewItem]]:
+async def async_batches(
+    items: AsyncItems, signature: Signature, check: Callable[[], None]
+) -> AsyncGenerator[list[pb.NewItem]]:
     """The same; items may come asynchronously, and between them others come to run on the event loop."""
     batcher, numbers = Batcher(), itertools.count(1)
-    async for item in items if isinstance(items, AsyncIterable) else _in_turns(_checked_items(items)):
-        number = next(numbers)
-        if full := batcher.add(new_item(item, number, signature)):
-            yield full
+    coming = items if isinstance(items, AsyncIterable) else _in_turns(_checked_items(items))
+    async with closing(coming):
+        async for item in coming:
+            check()
+            number = next(numbers)
+            if full := batcher.add(new_item(item, number, signature)):
+                yield full
     yield batcher.rest()
 
 

@@ -1,5 +1,6 @@
 """Bulk jobs: what a client can ask for."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
@@ -115,7 +116,8 @@ class AsyncJobs:
                 retention_s=retention_s,
                 delete_outputs=delete_outputs,
             )
-            return await submit(self._calls, spec, async_batches(items, signature), request_id, on_existing, whole)
+            async with contextlib.aclosing(async_batches(items, signature, self._channel.check)) as coming:
+                return await submit(self._calls, spec, coming, request_id, on_existing, whole)
 
     async def get(self, job_id: str) -> pb.Job:
         """One job.
@@ -324,7 +326,8 @@ class AsyncJobs:
         """
         job = await self.get(job_id)
         signature = await self._inference.fetch_signature(job.spec.deployment, self._channel.deadline(None))
-        return await replace(self._calls, job_id, async_batches(items, signature))
+        async with contextlib.aclosing(async_batches(items, signature, self._channel.check)) as coming:
+            return await replace(self._calls, job_id, coming)
 
     async def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.

@@ -1,5 +1,6 @@
 """The synchronous twin of `jobs/aio/jobs.py`: generated, not to be edited; `make sync` writes it."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
@@ -115,7 +116,8 @@ class Jobs:
                 retention_s=retention_s,
                 delete_outputs=delete_outputs,
             )
-            return submit(self._calls, spec, batches(items, signature), request_id, on_existing, whole)
+            with contextlib.closing(batches(items, signature, self._channel.check)) as coming:
+                return submit(self._calls, spec, coming, request_id, on_existing, whole)
 
     def get(self, job_id: str) -> pb.Job:
         """One job.
@@ -318,7 +320,8 @@ class Jobs:
         """
         job = self.get(job_id)
         signature = self._inference.fetch_signature(job.spec.deployment, self._channel.deadline(None))
-        return replace(self._calls, job_id, batches(items, signature))
+        with contextlib.closing(batches(items, signature, self._channel.check)) as coming:
+            return replace(self._calls, job_id, coming)
 
     def seal(self, job_id: str) -> pb.Job:
         """Lets a job take no further items: one whose submission broke off is run, or resumed, as it is.
