@@ -21,12 +21,13 @@ from kernelport.config.settings import (
     DEFAULT_LISTEN,
     PREFIX,
     default_state_dir,
+    state_folder,
 )
 from kernelport.config.values import parse_address, parse_redis_url
 from kernelport.errors import StackError
 from kernelport.signature import Signature
 from kernelport.supervisor.ports import check_free
-from kernelport.supervisor.running_file import find_running, last_running, state_folder
+from kernelport.supervisor.running_file import find_running, last_running
 
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|ipv4|ipv6|dns|xds):")
 

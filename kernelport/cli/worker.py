@@ -58,5 +58,5 @@ def worker(
             )
     command = worker_command(deployments, extra)
     if redis_url is not None:
-        become(command, environment)
+        become(command, {**environment, f"{PREFIX}STATE_DIR": str(state_dir)})
     sys.exit(run_beside(command, state_dir, None, settings.stop_s + STOP_MARGIN_S, options.note))

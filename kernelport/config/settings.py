@@ -59,6 +59,11 @@ def default_state_dir() -> Path:
     return Path(base) / "kernelport"
 
 
+def state_folder() -> Path:
+    """The state folder that KERNELPORT_STATE_DIR names, or what `kernelport up` takes without it."""
+    return Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings shared by the processes of one KernelPort.
@@ -104,7 +109,7 @@ class Settings:
         worker_id: the name a worker goes by in the registry; made of host and process id when empty.
         log_level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
         webhook_networks: networks that webhooks may go to beside public addresses, such as `10.0.0.0/8,fd00::/8`.
-        artifacts: the directory or URL that the outputs of jobs land in; below the default state directory when empty.
+        artifacts: the directory or URL that the outputs of jobs land in; `artifacts` in the state directory when empty.
         storage_patience_s: seconds for which an output is tried to be written before its job stops.
         retention: seconds for which what is over is kept at most: jobs that say nothing else themselves, dead letters,
             results of requests with an id. Infinite for times of their own: `job_retention_s`, for ever,
@@ -177,7 +182,7 @@ class Settings:
     @property
     def artifacts_url(self) -> str:
         """`artifacts`, or what stands for it when it is empty."""
-        return self.artifacts or str(default_state_dir() / "artifacts")
+        return self.artifacts or str(state_folder().absolute() / "artifacts")
 
     @property
     def jobs_kept_s(self) -> float:

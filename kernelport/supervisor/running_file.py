@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from kernelport.config.settings import PREFIX, default_state_dir
+from kernelport.config.settings import PREFIX, state_folder
 from kernelport.errors import StackError
 from kernelport.supervisor.state_folder import is_alive, lock_state_folder, read_own, write_private
 
@@ -64,11 +64,6 @@ def last_running(state_dir: Path) -> Running | None:
         return Running(**json.loads(read_own(state_dir / _NAME) or ""))
     except (ValueError, TypeError):  # a file of another version tells as little as none
         return None
-
-
-def state_folder() -> Path:
-    """The state folder that KERNELPORT_STATE_DIR names, or what `kernelport up` takes without it."""
-    return Path(os.environ.get(f"{PREFIX}STATE_DIR") or default_state_dir())
 
 
 def take_state_folder(state_dir: Path) -> IO[str]:

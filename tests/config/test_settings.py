@@ -1,5 +1,7 @@
 """Settings come from the environment, and go there for child processes."""
 
+from pathlib import Path
+
 import pytest
 
 from kernelport.config.settings import Settings, SettingsError
@@ -44,6 +46,13 @@ def test_values_are_taken_as_people_write_them() -> None:
     settings = Settings.from_environment({f"KERNELPORT_{name}": value for name, value in given.items()})
     assert (settings.log_level, settings.listen, settings.metrics_listen) == ("DEBUG", "[::1]:0", ":9464")
     assert (settings.stop_s, settings.lease_s) == (0, 1.5)
+
+
+def test_outputs_go_below_the_state_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Settings().artifacts_url == str(tmp_path / "kernelport" / "artifacts")
+    monkeypatch.setenv("KERNELPORT_STATE_DIR", str(tmp_path / "mine"))
+    assert Settings().artifacts_url == str(tmp_path / "mine" / "artifacts")
 
 
 def test_one_retention_goes_before_the_times_of_each_kind() -> None:

@@ -267,6 +267,12 @@ def come_with_another_storage(running: Running) -> None:
     running.say([sys.executable, "-m", "kernelport_api"], KERNELPORT_ARTIFACTS=elsewhere, KERNELPORT_METRICS_LISTEN="")
 
 
+def come_without_storage(running: Running) -> None:
+    elsewhere = str(running.folder / "other-state")
+    own = {"KERNELPORT_ARTIFACTS": "", "KERNELPORT_STATE_DIR": elsewhere, "KERNELPORT_METRICS_LISTEN": ""}
+    running.say([sys.executable, "-m", "kernelport_api"], **own)  # it ends as its address is taken
+
+
 def fail_a_job(running: Running) -> None:
     running.wait_served()
     with job_calls(running) as jobs:
@@ -323,7 +329,8 @@ TRIALS: dict[str, Callable[[Running], None]] = {
     "a file of Redis is damaged": damage_a_file,
     "storage refuses": refuse_files,
     "a worker sees another storage": see_another_storage,
-    "a front door comes with another storage": come_with_another_storage,
+    "a front door is told another storage, and ends": come_with_another_storage,
+    "a front door that is told none sees another storage, and serves calls alone": come_without_storage,
     "jobs fail": fail_a_job,
     "the deployments file is wrong": break_the_table,
     "a setting cannot be right": set_what_cannot_be,
