@@ -35,16 +35,18 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
 
     Where its Redis is known, by --redis-url or the state folder, it has to take writes, too.
     """
+    if live and (worker or deployment):
+        raise click.UsageError("--live asks for the front door, and for nothing else")
+    running = find_running(state_dir)
+    if not (target or worker):
+        target = running.target if running else _usual_target()
     if live:
-        if worker or deployment:
-            raise click.UsageError("--live asks for the front door, and for nothing else")
-        if problem := _front_door_problem(target or options.default_target(), LIVE):
+        if problem := _front_door_problem(target, LIVE):
             raise click.ClickException(problem)
         click.echo("live")
         return
-    running = find_running(state_dir)
     url = redis_url or (running.redis_url if running else None)
-    problem = "" if worker else _front_door_problem(target or options.default_target(), deployment)
+    problem = "" if worker else _front_door_problem(target, deployment)
     if url or worker:
         with connect(url or DEFAULT_REDIS_URL, TIMEOUT_S) as redis:
             if why_not := connections.problem(redis):
@@ -56,6 +58,13 @@ def health(target: str, worker: bool, deployment: str, live: bool, redis_url: st
     if problem:
         raise click.ClickException(problem)
     click.echo("serving")
+
+
+def _usual_target() -> str:
+    try:
+        return options.default_target()
+    except click.UsageError as error:  # here it is no mistake of the caller's, but the answer
+        raise click.ClickException(error.message) from None
 
 
 def _front_door_problem(target: str, deployment: str) -> str:

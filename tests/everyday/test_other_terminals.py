@@ -135,8 +135,12 @@ def test_a_stack_that_was_killed_stands_for_no_other_stack(tmp_path: Path, monke
     file.write_text('{"pid": 99999999, "target": "127.0.0.1:50071", "environment": {}}')
     where = {"XDG_STATE_HOME": str(tmp_path), "KERNELPORT_STATE_DIR": "", "KERNELPORT_TARGET": ""}
     gone = f"the stack of {file.parent}, at 127.0.0.1:50071, no longer runs; `kernelport up` starts it"
-    for command in (("jobs", "list"), ("say", "Hello."), ("health",)):
+    for command in (("jobs", "list"), ("say", "Hello.")):
         assert gone in called(*command, expect=2, **where).stderr
+    for command in (("health",), ("health", "--live")):
+        told = called(*command, expect=1, **where).stderr
+        assert gone in told
+        assert "Usage" not in told, "nothing is wrong with the command"
     assert gone in called("jobs", "list", expect=2, **where | {"KERNELPORT_STATE_DIR": str(file.parent)}).stderr
     elsewhere = f"127.0.0.1:{free_port()}"
     assert f"cannot connect to {elsewhere}" in called("keys", "list", "--target", elsewhere, expect=1, **where).stderr
@@ -152,6 +156,9 @@ def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> 
     assert NAME in called("deployments", "list", **where).stdout
     assert called("health", "--deployment", NAME, **where).stdout == "serving\n"
     assert " answers" in called("doctor", **where).stdout
+    nowhere = {"KERNELPORT_TARGET": "", "KERNELPORT_STATE_DIR": str(state / "none")}
+    assert called("health", "--state-dir", state, **nowhere).stdout == "serving\n"
+    assert f"no stack runs on {state / 'none'}" in called("health", expect=1, **nowhere).stderr
 
 
 def test_only_its_user_can_read_what_a_stack_writes_down(running: Stack, state: Path) -> None:
