@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -14,8 +15,11 @@ from types import FrameType
 from kernelport.errors import PlaceError
 from kernelport.supervisor.processes import dying_with_parent
 from kernelport.supervisor.running_file import find_running, joined_environment
+from kernelport.supervisor.state_folder import is_alive
 
 LOOK_INTERVAL_S = 0.5
+# What a command has in hand cannot be finished without the Redis that is gone: it has so long to close its files.
+ORPHAN_STOP_S = 2.0
 
 
 def run_beside(
@@ -31,7 +35,8 @@ def run_beside(
     closed then, it ends both.
 
     Args:
-        stop_s: seconds that the command has to end when it should; then it is killed.
+        stop_s: seconds that the command has to end when it should; then it is killed. Fewer once the stack's
+            Redis is gone.
         say: is told when the stack has gone, and when it is there again.
         environment: further variables for the command.
 
@@ -76,9 +81,24 @@ def run_beside(
         if not stop.is_set():
             say(f"the stack on {state_dir} has stopped; this goes on when `kernelport up` starts it again")
         process.terminate()
-        try:
-            process.wait(stop_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        own_redis_of = running.pid if follows and running is not None and running.own_redis else None
+        _wait_or_kill(process, stop_s, own_redis_of)
     return 0
+
+
+def _wait_or_kill(process: "subprocess.Popen[bytes]", stop_s: float, own_redis_of: int | None) -> None:
+    """Waits for a process that was told to end, and kills it when it has not in time.
+
+    Args:
+        own_redis_of: the process of the stack whose Redis it is about, and which that Redis dies with.
+    """
+    deadline, is_orphan = time.monotonic() + stop_s, False
+    while process.poll() is None:
+        if not is_orphan and own_redis_of is not None and not is_alive(own_redis_of):
+            deadline, is_orphan = min(deadline, time.monotonic() + ORPHAN_STOP_S), True
+        try:
+            process.wait(max(0.0, min(LOOK_INTERVAL_S, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= deadline:
+                process.kill()
+                process.wait()
