@@ -32,7 +32,7 @@ def run_until_stopped(stack: Stack, reloader: Reloader, restarter: Restarter) ->
     Raises:
         StackError: when it does not start, or none of its deployments serves.
     """
-    logs.set_up(stack.settings)
+    logs.set_up(stack.settings, copy=stack.log_file)
     console = Console()
     stop = threading.Event()
 

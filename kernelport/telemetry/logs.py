@@ -69,18 +69,24 @@ def fields(**values: Any) -> dict[str, Any]:
     return {"fields": values}
 
 
-def set_up(settings: Settings) -> None:
+def set_up(settings: Settings, copy: Path | None = None) -> None:
     """Makes this process log to stderr, or to its file; and what is changed by it to that of the audit log, where there
-    is one."""
+    is one.
+
+    Args:
+        copy: a further file that has each line, too, while its folder is there.
+    """
     kind = JsonFormatter if settings.log_format == "json" else TextFormatter
     write = LogFile(Path(settings.log_file), settings.log_bytes).write if settings.log_file else _writing(sys.stderr)
     logging.basicConfig(level=settings.log_level, handlers=[_Handler(kind(settings.log_inputs), write)], force=True)
+    if copy is not None:
+        logging.getLogger().addHandler(_FileHandler(copy, settings.log_bytes, kind(settings.log_inputs)))
     audit = logging.getLogger(AUDIT)
     audit.setLevel(logging.INFO)  # whatever the level of the log is
     audit.propagate = not settings.audit_file
     audit.handlers.clear()
     if settings.audit_file:
-        audit.addHandler(_AuditHandler(Path(settings.audit_file), settings.log_bytes))
+        audit.addHandler(_FileHandler(Path(settings.audit_file), settings.log_bytes, JsonFormatter()))
     logging.captureWarnings(True)
     # No form tells of them, and they are looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -135,12 +141,12 @@ def _writing(stream: TextIO) -> Callable[[str], None]:
     return write
 
 
-class _AuditHandler(logging.Handler):
+class _FileHandler(logging.Handler):
     """Writes to a file that the processes of a machine share."""
 
-    def __init__(self, path: Path, most_bytes: int) -> None:
+    def __init__(self, path: Path, most_bytes: int, form: "_Formatter") -> None:
         super().__init__()
-        self.setFormatter(JsonFormatter())
+        self.setFormatter(form)
         self._path = path
         self._most_bytes = most_bytes
 
