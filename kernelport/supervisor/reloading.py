@@ -122,8 +122,12 @@ class Reloader:
             is_other = was is None or was.needs_other_worker(after[deployment])
             kept = [name for name in there if not (is_other or name in other_files or stack.children[name].has_failed)]
             count = self._counts.get(deployment, 1)
-            coming[deployment] = [stack.add_worker(deployment, roll=bool(there)) for _ in range(count - len(kept))]
             going[deployment] = [name for name in there if name not in kept[:count]]
+            leaving = iter(going[deployment])
+            coming[deployment] = [
+                stack.add_worker(deployment, bool(there), successor_of=next(leaving, None))
+                for _ in range(count - len(kept))
+            ]
             if was != after[deployment]:
                 staying |= dict.fromkeys(kept[:count], after[deployment])
         for name in staying:

@@ -1,6 +1,7 @@
 """Starts and stops the embedded stack."""
 
 import hashlib
+import itertools
 import logging
 import os
 import secrets
@@ -93,13 +94,18 @@ class Stack:
             audit_file=settings.audit_file or str(state_dir.absolute() / "logs" / "audit.log"),
         )
         self._front_doors = FrontDoors(self.target, front_doors, bool(settings.tls_cert))
-        self._endpoints = 0  # of workers, that show metrics
+        self._endpoints: dict[str, int] = {}  # of workers, how many ports behind `metrics_listen` theirs is
         self.children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._redis = connect(self.settings.redis_url, REDIS_TIMEOUT_S)
         self._launcher = Launcher(state_dir)
         self.workers: Workers = Workers(self._redis, deployments)
         self.monitor: Monitor = Monitor(self._redis, self.children, self._front_doors, self.workers, flower)
+
+    @property
+    def log_file(self) -> Path:
+        """Where this process keeps what it logs, beside the logs of the others."""
+        return self._state_dir.absolute() / "logs" / "up.log"
 
     @property
     def target(self) -> str:
@@ -207,13 +213,16 @@ class Stack:
                 raise StackError(failed[name])
         return {self.workers.deployments[name]: reason for name, reason in failed.items()}
 
-    def add_worker(self, deployment: str, roll: bool) -> str:
+    def add_worker(self, deployment: str, roll: bool, successor_of: str | None = None) -> str:
         """Starts one more worker; returns its name.
 
         Args:
             roll: it may serve beside workers of another revision.
+            successor_of: the worker that goes once this one serves: it shows metrics at the same address.
         """
         name = self.workers.add(deployment)
+        if successor_of is not None:
+            self._endpoints[name] = self._endpoints[successor_of]
         self._start_worker(name, replace(self.settings, roll=self.settings.roll or roll))
         return name
 
@@ -226,7 +235,7 @@ class Stack:
             self.workers.end(name)
             self.monitor.forget(name)
             self.workers.remove(name)
-            del self.children[name]
+            del self.children[name], self._endpoints[name]
 
     @property
     def front_doors(self) -> list[str]:
@@ -315,14 +324,15 @@ class Stack:
         shared = SharedFolder.create(f"kernelport-{os.getuid()}-{digest[:16]}")
         self.settings = replace(self.settings, shared_dir=str(shared or ""))
 
-    def _next_endpoint(self) -> str:
-        """Where one more process shows its metrics; empty for nowhere."""
-        self._endpoints += 1
-        return port_after(self.settings.metrics_listen, self._endpoints)
+    def _endpoint(self, name: str) -> str:
+        """Where a worker shows its metrics: at its own port or else the first that no other has; empty for nowhere."""
+        taken = set(self._endpoints.values())
+        first_free = next(each for each in itertools.count(1) if each not in taken)
+        return port_after(self.settings.metrics_listen, self._endpoints.setdefault(name, first_free))
 
     def _start_worker(self, name: str, settings: Settings) -> None:
         deployment = self.workers.deployments[name]
-        told = replace(settings, worker_id=self.workers.ids[name], metrics_listen=self._next_endpoint())
+        told = replace(settings, worker_id=self.workers.ids[name], metrics_listen=self._endpoint(name))
         command, ended = worker_command([deployment]), partial(self.workers.end, name)
         self._start(self._launcher.child(name, command, told, on_exit=ended, deployment=deployment))
 

@@ -8,7 +8,10 @@ docs/metrics.md, which `python -m tests.docs.metrics_page` makes of this module,
 """
 
 import contextlib
+import errno
 import functools
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -20,12 +23,15 @@ from prometheus_client.registry import Collector
 
 from kernelport.telemetry.known import KnownCounter, KnownGauge
 
+log: logging.Logger = logging.getLogger(__name__)
 Counted = TypeVar("Counted", Counter, Histogram)
 
 # The deployment of what names none that there is. No deployment has brackets in its name.
 UNKNOWN = "(unknown)"
 # The tenant of those behind the first MOST_TENANTS.
 OTHERS, MOST_TENANTS = "(others)", 100
+# How soon to look again whether an address is free.
+_LOOK_INTERVAL_S = 0.2
 _DEPLOYMENT = ("deployment",)
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -192,7 +198,36 @@ def serve(listen: str, *, beside: bool = False, registry: Collector = REGISTRY) 
     host, _, port = listen.rpartition(":")
     ThreadingWSGIServer.allow_reuse_port = beside  # of the only one in this process
     server, _ = start_http_server(int(port), addr=host or "127.0.0.1", registry=registry)
+    log.info("metrics are shown at %s", listen)
     return server
+
+
+def serve_in_turn(listen: str) -> None:
+    """Shows all metrics of this process there; where another process still shows its own, from a thread, once that has
+    ended. Never both at once: what the other has counted would seem to come and go.
+
+    Raises:
+        OSError: when the address cannot be listened on, for another reason.
+    """
+    try:
+        serve(listen)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        log.warning("metrics are shown at %s once it is free: %s", listen, error)
+        threading.Thread(target=_serve_once_free, args=(listen,), name="metrics", daemon=True).start()
+
+
+def _serve_once_free(listen: str) -> None:
+    while True:
+        time.sleep(_LOOK_INTERVAL_S)
+        try:
+            serve(listen)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue
+            log.error("cannot show metrics at %s: %s", listen, error)
+        return
 
 
 @contextlib.contextmanager

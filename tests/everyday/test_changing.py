@@ -15,12 +15,15 @@ import onnx
 import pytest
 import yaml
 
-from kernelport import Client, NotFoundError
+from kernelport import Client, InternalError, NotFoundError
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor import own_file
 from kernelport.supervisor.running_file import find_running
 from tests.cli.running import called
 from tests.conftest import START_TIMEOUT_S
+from tests.operations.scraping import value
+from tests.stack.models import pipeline
+from tests.stack.test_metrics import free_ports
 from tests.waiting import wait_for
 
 X = np.ones((1, 1, 2, 2), np.float32)
@@ -46,11 +49,18 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def state(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def metrics_port() -> int:
+    """Where the front door shows its metrics; those of the workers are at the ports after it."""
+    return 1 + free_ports(5)
+
+
+@pytest.fixture
+def state(tmp_path: Path, file: Path, metrics_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The state folder of `kernelport up`."""
     monkeypatch.setenv("KERNELPORT_STATE_DIR", str(tmp_path / "state"))
     log = tmp_path / "up.log"
-    command = ["kernelport.cli", "up", "--deployments-file", str(file), "--listen", "127.0.0.1:0"]
+    listen = ["--listen", "127.0.0.1:0", "--metrics-listen", f"127.0.0.1:{metrics_port}"]
+    command = ["kernelport.cli", "up", "--deployments-file", str(file), *listen]
     with log.open("wb") as output:
         up = subprocess.Popen([sys.executable, "-m", *command], stdout=output, stderr=output)
     try:
@@ -117,6 +127,36 @@ def test_what_waits_for_a_deployment_is_answered_before_it_goes(state: Path, fil
         with pytest.raises(NotFoundError):
             client.infer("changing", {"x": X})
         wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_metrics_stay_at_the_ports_that_are_scraped(state: Path, file: Path, metrics_port: int) -> None:
+    def since(worker: int) -> float | None:
+        return value(metrics_port + worker, "process_start_time_seconds")
+
+    changing, steady = since(1), since(2)
+    other = {**IDENTITY, "batching": {"axes": "off"}}
+    _write(file, steady=IDENTITY, changing=other)
+    called("deployments", "reload")
+    wait_for(lambda: since(1) not in (None, changing), what="the successor shows its own where the other did")
+    assert (since(2), since(3)) == (steady, None)
+    _write(file, steady=IDENTITY)
+    called("deployments", "reload")
+    assert since(1) is None
+    _write(file, steady=IDENTITY, new=IDENTITY)
+    called("deployments", "reload")
+    wait_for(lambda: since(1), what="a port that was left is used again")
+    assert (since(2), since(3)) == (steady, None)
+
+
+def test_a_request_is_followed_through_the_death_of_its_worker(state: Path, file: Path) -> None:
+    _write(file, steady=IDENTITY, changing=IDENTITY, sleeper=pipeline("Sleeper", limits={"max_attempts": 1}))
+    called("deployments", "reload")
+    with Client(_target(state), timeout_s=60) as client, pytest.raises(InternalError):
+        client.infer("sleeper", {"seconds": np.array([-1], np.float32)}, request_id="deadly")
+    told = called("trace", "deadly").stdout.splitlines()
+    (line,) = [each for each in told if each.startswith("up: ")]
+    assert " is dead: " in line
+    assert line.endswith("is queued again")
 
 
 def test_what_cannot_be_changed_stays_as_it_was(state: Path, file: Path, tmp_path: Path) -> None:

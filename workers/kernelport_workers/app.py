@@ -156,7 +156,7 @@ class Process:
         """
         if settings.metrics_listen:
             try:
-                metrics.serve(settings.metrics_listen)
+                (metrics.serve_in_turn if settings.roll else metrics.serve)(settings.metrics_listen)
             except OSError as error:
                 raise LoadError(f"cannot show metrics at {settings.metrics_listen}: {error}") from error
         RedisWatch(settings.redis_url).start()
