@@ -98,7 +98,9 @@ WORKER_DEATHS = KnownCounter(
     "kernelport_worker_deaths", "Workers that were killed or ended by themselves, as Redis counts them.", _DEPLOYMENT
 )
 REDELIVERIES = KnownCounter(
-    "kernelport_redeliveries", "Batches taken again after a worker died, as Redis counts them.", _DEPLOYMENT
+    "kernelport_redeliveries",
+    "Batches, of calls or of a job's items, that came back because their worker died, as Redis counts them.",
+    _DEPLOYMENT,
 )
 REPUBLISHED = Counter(
     "kernelport_republished_batches", "Batches that were nowhere any more and were published again.", _DEPLOYMENT

@@ -9,9 +9,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from kernelport.broker import keys
 from kernelport.v1 import job_pb2 as pb
 from tests.data_plane.conftest import Plane, serving_plane
 from tests.jobs.calls import JobCalls, journal_item, manifest
+from tests.stack.models import HELD
 from tests.waiting import wait_for
 
 Start = Callable[..., Plane]
@@ -45,6 +47,19 @@ def test_a_killed_workers_items_are_run_by_others_and_counted_once(plane: Start,
     again = [item for item in jobs.items(job.id) if item.attempts == 2]
     assert 0 < len(again) <= 4, "only what the dead worker held"
     assert all(item.batch_size == 1 for item in again)
+
+
+def test_items_that_a_dead_worker_had_together_came_back_as_one_batch(plane: Start, jobs_of: Connect) -> None:
+    running = plane(batching={"max_batch": 4})
+    jobs = jobs_of(running)
+    jobs.wait(jobs.submit(MODEL, [journal_item(0)]).id)  # from now on the worker knows that it may take several
+    job = jobs.submit(MODEL, [journal_item(number, HELD) for number in range(1, 5)])
+    wait_for(lambda: running.entries() == [0, 1])
+    assert running.batch_sizes() == [1, 4]
+    os.kill(running.worker_pid(), signal.SIGKILL)
+    running.release()
+    assert jobs.wait(job.id).state == pb.JOB_STATE_SUCCEEDED
+    assert running.redis.hget(keys.REDELIVERIES, MODEL) == b"1"
 
 
 def test_an_item_that_kills_workers_fails_alone_and_can_be_resumed(plane: Start, jobs_of: Connect) -> None:

@@ -12,7 +12,7 @@
 -- include moves counted
 -- keys of_tenant active_jobs jobs_clock job_tenants tenants_clock jobs_looked_at queued_tickets taken_slices job_voices job_recording
 -- keys UNACKED UNACKED_INDEX JOBS JOB_STACK FINISHING_JOBS EXPIRING_JOBS DELETING_JOBS JOB_HOOKS TENANTS VOICES VOICE_RECORDINGS
--- keys JOBS_CLOCK_TTL_S DELETING_TTL_S
+-- keys JOBS_CLOCK_TTL_S DELETING_TTL_S REDELIVERIES TALLIES_TTL_S
 
 local JOB_PARTS = {'spec', 'pages', 'states', 'attempts', 'ids', 'places', 'digests', 'ready', 'log', 'index',
   'hook', 'counted'}
@@ -299,5 +299,9 @@ local function put_back(deployment, ticket, held)
   redis.call('HSET', job_key(job, 'states'), page,
     string.sub(states, 1, first) .. part .. string.sub(states, first + count + 1))
   add(job, 'running', -running)
+  if running > 0 and ending == '' then
+    redis.pcall('HINCRBY', REDELIVERIES, deployment, 1)  -- the items go on, whatever others have written there
+    redis.call('EXPIRE', REDELIVERIES, TALLIES_TTL_S)
+  end
   settle(job)
 end

@@ -12,7 +12,7 @@ from functools import cached_property
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport.broker import keys, stored, tallies
+from kernelport.broker import keys, stored
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.dedicated import DedicatedClient
@@ -138,8 +138,6 @@ class JobHandler:
             stored.tell(error)
             self._stop(piece.job, f"the job store cannot be read: {error}")
             return _Run([], stopped=True)
-        if piece.died:
-            until_done(lambda: tallies.count(self._redis, keys.REDELIVERIES, [deployment.name]))
         if piece.died_alone >= deployment.limits.max_attempts:
             return _Run(items)
         if piece.died or deployment.limits.max_attempts == 1:
