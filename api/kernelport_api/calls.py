@@ -16,6 +16,7 @@ from kernelport.errors import KernelPortError
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.telemetry import logs, metrics
 from kernelport.telemetry.metrics import labelled
+from kernelport.v1.dead_letter_pb2 import DeadLetter
 
 # Where callers find the id that a call went by.
 REQUEST_ID_KEY = "kernelport-request-id"
@@ -44,12 +45,13 @@ class Call:
         bytes_in, bytes_out: of its messages, as far as they are counted.
         peer: where it comes from, as its door says it.
         principal: who makes it.
+        replays: the dead letter that it runs again; None for any other call.
     """
 
     __slots__ = (
         *("method", "route", "deployment", "job", "queue_us", "model_us", "bytes_in", "bytes_out"),
         *("batched_us", "audio_us", "used_us", "nano_dollars"),
-        *("arrived_at", "peer", "principal", "_request_id", "_make_id"),
+        *("arrived_at", "peer", "principal", "replays", "_request_id", "_make_id"),
     )
 
     def __init__(self, method: str, make_id: Callable[[], str]) -> None:
@@ -59,6 +61,7 @@ class Call:
         self.audio_us = self.used_us = self.nano_dollars = 0
         self.batched_us: int | None = None
         self.principal: Principal = NOBODY
+        self.replays: DeadLetter | None = None
         self.arrived_at = time.monotonic()
         self._make_id = make_id
 

@@ -254,7 +254,7 @@ class AsyncClient:
         return letter
 
     async def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
-        """Runs a dead letter again, and removes it when it succeeds.
+        """Runs a dead letter again, and removes it when it succeeds; else it stays.
 
         Args:
             deployment: its name.

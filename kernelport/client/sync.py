@@ -246,7 +246,7 @@ class Client:
         return letter
 
     def replay_dead_letter(self, deployment: str, letter_id: str) -> InferResult:
-        """Runs a dead letter again, and removes it when it succeeds.
+        """Runs a dead letter again, and removes it when it succeeds; else it stays.
 
         Args:
             deployment: its name.

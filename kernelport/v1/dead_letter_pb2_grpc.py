@@ -76,7 +76,7 @@ class DeadLetterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDeadLetter(self, request, context):
-        """Runs a dead letter again, waits for its outcome, and removes it when it succeeds.
+        """Runs a dead letter again, waits for its outcome, and removes it when it succeeds; else it stays, its history longer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class DeadLetterServiceStub:
     GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_pb2.GetDeadLetterRequest, _dead_letter_pb2.GetDeadLetterResponse]
     """One dead letter with its request; NOT_FOUND when there is none of that id."""
     ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_pb2.ReplayDeadLetterRequest, _dead_letter_pb2.ReplayDeadLetterResponse]
-    """Runs a dead letter again, waits for its outcome, and removes it when it succeeds."""
+    """Runs a dead letter again, waits for its outcome, and removes it when it succeeds; else it stays, its history longer."""
     PurgeDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_pb2.PurgeDeadLetterRequest, _dead_letter_pb2.PurgeDeadLetterResponse]
     """Removes one dead letter."""
 
@@ -52,7 +52,7 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
     GetDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_pb2.GetDeadLetterRequest, _dead_letter_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
     """One dead letter with its request; NOT_FOUND when there is none of that id."""
     ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_pb2.ReplayDeadLetterRequest, _dead_letter_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
-    """Runs a dead letter again, waits for its outcome, and removes it when it succeeds."""
+    """Runs a dead letter again, waits for its outcome, and removes it when it succeeds; else it stays, its history longer."""
     PurgeDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_pb2.PurgeDeadLetterRequest, _dead_letter_pb2.PurgeDeadLetterResponse]  # type: ignore[assignment]
     """Removes one dead letter."""
 
@@ -81,7 +81,7 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dead_letter_pb2.ReplayDeadLetterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_pb2.ReplayDeadLetterResponse, _abc.Awaitable[_dead_letter_pb2.ReplayDeadLetterResponse]]:
-        """Runs a dead letter again, waits for its outcome, and removes it when it succeeds."""
+        """Runs a dead letter again, waits for its outcome, and removes it when it succeeds; else it stays, its history longer."""
 
     @_abc_1.abstractmethod
     def PurgeDeadLetter(

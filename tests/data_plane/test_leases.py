@@ -139,6 +139,21 @@ def test_a_poisonous_request_fails_alone_and_becomes_a_dead_letter(plane: Start)
     assert running.client.dead_letters("journal") == []
 
 
+def test_a_dead_letter_that_kills_again_is_the_same_one_with_a_longer_history(plane: Start) -> None:
+    running = plane(limits={"max_attempts": 1}, settings={"lease_s": 1.5})
+    with pytest.raises(InternalError, match="dead letter"):
+        running.infer(1, -1.0)
+    (letter,) = running.client.dead_letters("journal")
+    wait_for(lambda: running.client.deployment("journal").live_workers == 1)
+    with pytest.raises(InternalError, match=f"dead letter {letter.id}"):
+        running.client.replay_dead_letter("journal", letter.id)
+    (again,) = running.client.dead_letters("journal")
+    assert again.id == letter.id
+    assert again.unix_us > letter.unix_us
+    assert [*again.attempts][:1] == [*letter.attempts]
+    assert len(again.attempts) == 2
+
+
 def test_with_one_attempt_a_request_that_kills_takes_no_other_along(plane: Start) -> None:
     running = plane(limits={"max_attempts": 1}, settings={"lease_s": 1.5})
     with ThreadPoolExecutor(8) as pool:

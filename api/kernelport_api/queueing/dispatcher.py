@@ -118,6 +118,9 @@ class Dispatcher:
             request_id=call.adopt(name),
             tenant=_told(call.principal.tenant),
         )
+        if call.replays is not None:
+            item.dead_letter = call.replays.id
+            item.attempts.extend(call.replays.attempts)
         if tracing.is_on:
             item.traceparent = tracing.traceparent(deployment.name, name)
         await self._payloads.attach(item, deployment.name, body, timeout_s, anywhere)

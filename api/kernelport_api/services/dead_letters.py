@@ -65,7 +65,9 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         letter = await self._letter(request.deployment, request.id)
         where = f"{self._key(request.deployment)} {request.id}"
         call = calls.current()
-        call.acts_for(owner_of(call.principal.stored(request.id))[0])  # whose voices it names
+        tenant, letter.id = owner_of(call.principal.stored(request.id))
+        call.acts_for(tenant)  # whose voices it names
+        call.replays = letter
         again = stored.message(inference_pb2.InferRequest, letter.request, where)
         deployment = self._deployments[request.deployment]
         response = await self._inference.run(deployment, again, letter.request, context.time_remaining())

@@ -23,7 +23,7 @@ class Batch(_message.Message):
     def __init__(self, deployment: _Optional[str] = ..., front_door: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BatchItem, _Mapping[str, _Any]]]] = ..., id: _Optional[str] = ..., shared_folder: _Optional[str] = ...) -> None: ...
 
 class BatchItem(_message.Message):
-    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent", "request_id", "stream", "resume_from", "tenant")
+    __slots__ = ("id", "request", "request_claim", "request_file", "deadline_unix_us", "attempts", "result_key", "traceparent", "request_id", "stream", "resume_from", "tenant", "dead_letter")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     REQUEST_CLAIM_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,7 @@ class BatchItem(_message.Message):
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_FIELD_NUMBER: _ClassVar[int]
     id: bytes
     request: bytes
     request_claim: str
@@ -48,7 +49,8 @@ class BatchItem(_message.Message):
     stream: bool
     resume_from: int
     tenant: str
-    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., request_id: _Optional[str] = ..., stream: _Optional[bool] = ..., resume_from: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
+    dead_letter: str
+    def __init__(self, id: _Optional[bytes] = ..., request: _Optional[bytes] = ..., request_claim: _Optional[str] = ..., request_file: _Optional[str] = ..., deadline_unix_us: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[_dead_letter_pb2.Attempt, _Mapping[str, _Any]]]] = ..., result_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., request_id: _Optional[str] = ..., stream: _Optional[bool] = ..., resume_from: _Optional[int] = ..., tenant: _Optional[str] = ..., dead_letter: _Optional[str] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("completions",)

@@ -129,7 +129,7 @@ class BatchHandler:
             return
         progress = until_done(lambda: scripts.read_progress(self._redis, batch.id))
         if progress.deaths >= self._deployments[batch.deployment].limits.max_attempts:
-            self._answer(batch, [self._bury(batch, request, [], state.attempts[:-1])])
+            self._answer(batch, [self._bury(batch, request, batch.items[0].attempts, state.attempts[:-1])])
             return
         (cancelled,) = self._cancelled(batch) if state.some_cancelled else [False]
         with contextlib.ExitStack() as stack:
@@ -194,9 +194,10 @@ class BatchHandler:
     def _bury(
         self, batch: Batch, request: bytes | None, shared: Sequence[Attempt], alone: Sequence[Attempt]
     ) -> Completion:
+        (item,) = batch.items
         reason = f"workers died over it alone: {', '.join(attempt.worker for attempt in alone)}"
         letter = DeadLetter(
-            id=batch.id,
+            id=item.dead_letter or batch.id,  # a request has one dead letter, however often it is replayed
             deployment=batch.deployment,
             reason=reason,
             attempts=[*shared, *alone],
@@ -204,11 +205,11 @@ class BatchHandler:
             request=request or b"",
             request_bytes=len(request or b""),
         )
-        until_done(lambda: scripts.bury(self._redis, letter, batch.items[0].tenant or DEFAULT_TENANT))
+        until_done(lambda: scripts.bury(self._redis, letter, item.tenant or DEFAULT_TENANT))
         metrics.DEAD_LETTERS.labels(batch.deployment).inc()
         log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
         error = InternalError(f"given up as dead letter {letter.id}: {reason}")
-        return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
+        return Completion(id=item.id, error=to_status(error).SerializeToString())
 
     def _run(
         self,
