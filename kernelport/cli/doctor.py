@@ -62,7 +62,7 @@ def doctor(state_dir: Path, redis_url: str | None, deployments_file: Path | None
     facts = {"GPU": _gpu(), "redis-server": _redis_server()}
     url = redis_url or (running.redis_url if running else settings.redis_url)
     with connect(url, timeout_s=2) as redis:
-        facts["Redis"] = f"{shown(url)} {_answer(redis)}"
+        facts["Redis"] = f"{shown(url)} {_answer(redis, running)}"
         facts["clock"] = _clock(redis)
         facts["acknowledged work"] = _durability(redis)
         facts["outputs of jobs"] = _storage(redis, settings.artifacts_url)
@@ -125,9 +125,9 @@ def _redis_server() -> str:
     return f"{server} ({major}.{minor})"
 
 
-def _answer(redis: Redis) -> str:
+def _answer(redis: Redis, running: Running | None) -> str:
     if why_not := problem(redis):
-        return f"cannot be used: {why_not}; `kernelport up` starts its own"
+        return f"cannot be used: {why_not}" + ("" if running else "; `kernelport up` starts its own")
     memory: Any = redis.info("memory")
     limit = f"of {decimal(memory['maxmemory'])}" if memory["maxmemory"] else "and has no limit"
     holds = f"holds {decimal(memory['used_memory'])} {limit}"

@@ -81,15 +81,22 @@ def _show_status(stack: Stack, is_over: Callable[[], bool], console: Console) ->
             current = stack.status()
             for line in current:
                 if line not in shown:
-                    facts = f"pid {line.pid}, {counted(line.restarts, 'restart')}"
-                    ended = f"; last, it {line.reason}" if line.reason else ""
-                    console.print(f"{line.name}: {line.state} ({facts}){ended}", markup=False, soft_wrap=True)
+                    console.print(status_line(line), markup=False, soft_wrap=True)
             shown = current
             _pause(is_over)
         return
     with Live(_table(stack.status()), console=console, auto_refresh=False) as live:
         while not _pause(is_over):
             live.update(_table(stack.status()), refresh=True)
+
+
+def status_line(status: Status) -> str:
+    """A status as a line."""
+    line = f"{status.name}: {status.state} (pid {status.pid}, {counted(status.restarts, 'restart')})"
+    if not status.reason:
+        return line
+    # One that is failing has not ended, and gives the reason itself.
+    return f"{line}: {status.reason}" if status.state == "failing" else f"{line}; last, it {status.reason}"
 
 
 def _pause(is_over: Callable[[], bool]) -> bool:
@@ -101,7 +108,7 @@ def _pause(is_over: Callable[[], bool]) -> bool:
 
 
 def _table(statuses: list[Status]) -> Table:
-    table = Table("process", "state", "pid", "restarts", "how it ended last")
+    table = Table("process", "state", "pid", "restarts", "why, or how it ended last")
     for line in statuses:
         colour = _COLOURS[line.state]
         state = f"[{colour}]{line.state}[/{colour}]"

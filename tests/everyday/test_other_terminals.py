@@ -151,6 +151,20 @@ def test_a_stack_that_was_killed_stands_for_no_other_stack(tmp_path: Path, monke
     assert default_target() == DEFAULT_LISTEN
 
 
+def test_doctor_does_not_advise_to_start_what_runs(tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+
+    def said_of_redis() -> str:
+        facts = dict(line.split("\t", 1) for line in called("doctor", "--state-dir", tmp_path).stdout.splitlines())
+        return facts["Redis"]
+
+    assert said_of_redis().endswith("; `kernelport up` starts its own")
+    Running(os.getpid(), "127.0.0.1:1", {"KERNELPORT_REDIS_URL": url}).write(tmp_path)
+    said = said_of_redis()
+    assert "cannot be used" in said
+    assert "starts its own" not in said
+
+
 def test_commands_find_the_front_door_and_redis(running: Stack, state: Path) -> None:
     where = {"KERNELPORT_STATE_DIR": str(state)}
     assert NAME in called("deployments", "list", **where).stdout

@@ -18,10 +18,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kernelport import Client, DeadlineExceededError, UnavailableError
+from kernelport.cli.foreground import status_line
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
 from kernelport.supervisor import processes
 from kernelport.supervisor.flower import flower_environment
+from kernelport.supervisor.monitor import Status
 from kernelport.supervisor.ports import free_port
 from kernelport.supervisor.processes import MOST_STARTS, Child
 from kernelport.supervisor.stack import Stack
@@ -200,6 +202,29 @@ def test_a_taken_port_of_flower_is_a_clear_error(tmp_path: Path) -> None:
         flower = flower_environment(address, tmp_path, print)
         with pytest.raises(StackError, match=f"cannot listen on {address}"):
             Stack(stack_settings(bundled_deployments()), [], tmp_path / "state", flower=flower).start()
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (Status("redis", "serving", 7, 0, ""), "redis: serving (pid 7, 0 restarts)"),
+        (
+            Status("redis", "failing", 7, 1, "LOADING Redis is loading the dataset in memory"),
+            "redis: failing (pid 7, 1 restart): LOADING Redis is loading the dataset in memory",
+        ),
+        (
+            Status("front-door", "failing", 7, 0, "waiting for Redis: Timeout"),
+            "front-door: failing (pid 7, 0 restarts): waiting for Redis: Timeout",
+        ),
+        (
+            Status("worker-a", "restarting", None, 2, "was ended by signal 9 (Killed)"),
+            "worker-a: restarting (pid None, 2 restarts); last, it was ended by signal 9 (Killed)",
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, Status) else "",
+)
+def test_a_line_of_the_status_says_what_is_or_how_it_ended(status: Status, line: str) -> None:
+    assert status_line(status) == line
 
 
 def test_up_serves_what_loads_and_says_of_the_rest_why_it_does_not(tmp_path: Path) -> None:
