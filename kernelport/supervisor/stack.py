@@ -235,7 +235,8 @@ class Stack:
             self.workers.end(name)
             self.monitor.forget(name)
             self.workers.remove(name)
-            del self.children[name], self._endpoints[name]
+            del self.children[name]
+            self._endpoints.pop(name, None)
 
     @property
     def front_doors(self) -> list[str]:

@@ -60,7 +60,7 @@ def test_arrays_of_the_declared_dtype_ask_for_nothing(client: Client) -> None:
         (lambda client: client.jobs.submit("hibari-en", ["Hello.", float("nan")]), "items[1]"),
         (lambda client: client.jobs.submit("hibari-en", ["Hello.", None]), "items[1]"),
         (lambda client: client.jobs.submit("hibari-en", [(1, "Hello.")]), "items[0]"),
-        (lambda client: client.jobs.submit("hibari-en", ["Hello \ud83d"]), 'inputs["text"]'),
+        (lambda client: client.jobs.submit("hibari-en", ["Hello \ud83d"]), 'items[0].inputs["text"]'),
         (lambda client: client.jobs.submit("hibari-en", ["Hi."], shared={"seed": 0.5}), 'inputs["seed"]'),
     ],
 )
