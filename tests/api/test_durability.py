@@ -173,6 +173,7 @@ def jobs_kept(redis: Redis) -> int | None:
     return int(kept)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("cc") is None, reason="a slow disk is made by a small C library, and there is no cc")
 def test_nothing_acknowledged_is_lost_when_a_redis_on_a_slow_disk_is_killed(tmp_path: Path) -> None:
     disk = SlowDisk(tmp_path / "disk")

@@ -36,8 +36,6 @@ from tests.ops.fake_lambda.server import serve
 from tests.stack.models import pipeline
 from tests.waiting import is_running, wait_for
 
-pytestmark = pytest.mark.alone
-
 SCALE = 30.0
 AUTOSCALE = {
     "provider": "lambda",
@@ -108,6 +106,7 @@ def run_once(controller: Controller, cloud: FakeCloud) -> list[Plan]:
         return []
 
 
+@pytest.mark.alone  # time passes so fast for the cloud that a busy machine would cost it dollars
 def test_from_zero_to_serving_after_a_burst_and_back_to_zero(stack: Stack, tmp_path: Path) -> None:
     with Redis.from_url(stack.settings.redis_url) as redis, ThreadPoolExecutor(24) as pool:
         setup = Cloud(stack, redis, tmp_path, Faults(boot_s=60.0, boot_spread=0.1, late_s=20.0))
