@@ -80,7 +80,7 @@ class Calls:
                 self._changed.notify_all()
 
     def _reset(self) -> None:
-        self.opening = threading.RLock()
+        self.opening: threading.RLock = threading.RLock()
         self._changed = threading.Condition(threading.Lock())
         self._inside = self._forks = 0
 
