@@ -126,6 +126,7 @@ def test_what_was_made_is_kept_played_again_and_cleared(visit: Visit) -> None:
     page = visit()
     speak(page, SENTENCE)
     over(page)
+    page.get_by_role("button", name=re.compile("Listen again")).wait_for()  # then it is kept
     page.reload()
     page.get_by_role("button", name=re.compile("Listen again")).click()
     page.get_by_role("button", name="Pause").click()
