@@ -9,6 +9,7 @@ from kernelport.text.rules import (
     before,
     behind,
     either,
+    names,
     rule,
     starts_sentence,
     stopped,
@@ -21,13 +22,18 @@ _TITLES = {
     "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Dr": "Doctor", "Drs": "Doctors", "Prof": "Professor",
     "Messrs": "Messieurs", "Sgt": "Sergeant", "Capt": "Captain", "Lt": "Lieutenant", "Cpl": "Corporal",
     "Pvt": "Private", "Gen": "General", "Col": "Colonel", "Maj": "Major", "Cmdr": "Commander", "Adm": "Admiral",
-    "Rev": "Reverend", "Revd": "Reverend", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative",
+    "Rev": "Reverend", "Revd": "Reverend", "Cllr": "Councillor", "Cllrs": "Councillors", "Rt Hon": "Right Honorable",
+    "Rt. Hon": "Right Honorable", "Hon": "Honorable", "Sen": "Senator", "Rep": "Representative",
     "Gov": "Governor",
     "Pres": "President", "Supt": "Superintendent", "Det": "Detective", "Insp": "Inspector", "Fr": "Father",
     "Br": "Brother", "Mme": "Madame", "Mlle": "Mademoiselle", "Msgr": "Monsignor",
     "Mt": "Mount", "Ft": "Fort", "Pt": "Point", "Sta": "Santa",
 }  # fmt: skip
-_WITHOUT_STOP = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sgt", "Capt", "Lt", "Messrs", "Mt", "Revd"))
+_WITHOUT_STOP = frozenset(
+    (*names("Mr Mrs Ms Mx Dr Prof Sgt Capt Lt Messrs Mt Rev Revd Cllr Cllrs Cpl Supt Insp"), "Rt Hon")
+)
+# No word is written like one of these.
+_ALWAYS_TITLES = frozenset(("Mr", "Mrs", "Messrs", "Cllr", "Cllrs"))
 # With a full stop, anywhere.
 _WORDS = {
     "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department", "est": "established",
@@ -57,6 +63,7 @@ _WORDS = {
     "Prev": "Previous", "std": "standard", "Std": "Standard", "wt": "weight", "yr": "year", "hosp": "hospital",
     "assoc": "associated", "encl": "enclosed", "Encl": "Enclosed", "univ": "university", "jct": "junction",
     "Jct": "Junction", "Mtn": "Mountain", "Mtns": "Mountains", "Twp": "Township", "Pkg": "Package", "blvd": "boulevard",
+    "Utd": "United",
     "hwy": "highway", "rd": "road", "ave": "avenue", "div": "division", "Div": "Division", "dist": "district",
 }  # fmt: skip
 # With a full stop and before a number.
@@ -82,7 +89,7 @@ _PHRASES = {
     "etc": "et cetera", "ASAP": "as soon as possible", "DIY": "D I Y", "dept": "department", "govt": "government",
     "qty": "quantity", "pls": "please", "plz": "please", "thx": "thanks", "mtg": "meeting",
     "thru": "through", "&c.": "et cetera", "M.Sc.": "M S C", "B.Sc.": "B S C", "MSc": "M S C", "BSc": "B S C",
-    "Ltd": "Limited", "Inc": "Incorporated",
+    "Ltd": "Limited", "Inc": "Incorporated", "Utd": "United",
 }  # fmt: skip
 _STREETS = {
     "St": "Street",
@@ -114,6 +121,18 @@ _STATES = {
     "TN": "Tennessee", "TX": "Texas", "UT": "Utah", "VT": "Vermont", "VA": "Virginia", "WA": "Washington",
     "WV": "West Virginia", "WI": "Wisconsin", "WY": "Wyoming", "DC": "DC",
 }  # fmt: skip
+# As newspapers write them.
+_STATES_IN_NEWS = {
+    "Ala": "Alabama", "Ariz": "Arizona", "Ark": "Arkansas", "Calif": "California", "Colo": "Colorado",
+    "Conn": "Connecticut", "Del": "Delaware", "Fla": "Florida", "Ga": "Georgia", "Ill": "Illinois", "Ind": "Indiana",
+    "Kan": "Kansas", "Ky": "Kentucky", "La": "Louisiana", "Mass": "Massachusetts", "Md": "Maryland",
+    "Mich": "Michigan", "Minn": "Minnesota", "Miss": "Mississippi", "Mo": "Missouri", "Mont": "Montana",
+    "Neb": "Nebraska", "Nev": "Nevada", "Okla": "Oklahoma", "Ore": "Oregon", "Pa": "Pennsylvania",
+    "Tenn": "Tennessee", "Tex": "Texas", "Va": "Virginia", "Vt": "Vermont", "Wash": "Washington", "Wis": "Wisconsin",
+    "Wyo": "Wyoming", "N.Y": "New York", "N.J": "New Jersey", "N.C": "North Carolina", "N.H": "New Hampshire",
+    "N.M": "New Mexico", "S.C": "South Carolina", "S.D": "South Dakota", "N.D": "North Dakota",
+    "W.Va": "West Virginia", "R.I": "Rhode Island",
+}  # fmt: skip
 _PLACES = frozenset(
     ("U.S.", "U.K.", "U.N.", "E.U.", "D.C.", "L.A.", "N.Y.", "U.A.E.", "U.S.A.", "B.C.", "A.D.", "P.O.")
 )
@@ -121,11 +140,21 @@ _BEFORE_SAINTS = frozenset(("Mount", "East", "Lake", "Fort", "Port"))
 _COMMA_BEHIND = frozenset(("e.g.", "i.e.", "a.k.a."))
 
 
+# Dr and Mrs Khan
+_COUPLE = re.compile(r" (?:and|&) (?:Mr|Mrs|Ms|Dr|Prof|Sir|Lady)\b")
+# The number of a house, and the name of its street.
+_HOUSE = re.compile(r"\b\d{1,5}[A-Za-z]? (?:[NSEW]\.? )?(?:[A-Z][\w'-]{2,} ){1,2}\Z")
+
+
 def _is_name(word: str) -> bool:
     return word[:1].isupper() and not starts_sentence(word)
 
 
 def _title(match: Match, locale: Locale) -> str | None:
+    if match[1] in _ALWAYS_TITLES:
+        return _TITLES[match[1]]
+    if match[1] in ("Ms", "Prof") and _COUPLE.match(behind(match)):
+        return _TITLES[match[1]]
     if word_behind(match)[:1].isupper() or behind(match)[:1].isupper():
         return _TITLES[match[1]] if match[2] or match[1] in _WITHOUT_STOP else None
     return _TITLES[match[1]] if match[2] and match[1] in _WITHOUT_STOP else None
@@ -134,14 +163,20 @@ def _title(match: Match, locale: Locale) -> str | None:
 def _street(match: Match, locale: Locale) -> str | None:
     """A street behind a name; else a saint or a doctor before one."""
     short, earlier, following = match[1], word_before(match), word_behind(match)
-    after_name = (_is_name(earlier) or earlier[:1].isdigit()) and earlier not in _BEFORE_SAINTS
     before_name = _is_name(following) and following not in _SIDES
+    # 42nd St., but 14 St John's Road
+    after_digits = earlier[:1].isdigit() and not (earlier.isdigit() and before_name)
+    after_name = (_is_name(earlier) or after_digits) and not (earlier in _BEFORE_SAINTS and before_name)
+    if match[2] and _HOUSE.search(before(match)):
+        return stopped(_STREETS[short], match)
     if before(match).rstrip().endswith((",", ".", ":", ";", "!", "?")):
         after_name = False
     if after_name and not (before_name and short == "Dr"):
         return stopped(_STREETS[short], match) if match[2] or short in ("St", "Dr") else None
     if short == "St" and following[:1].isupper():
         return "Saint"
+    if short == "Dr" and _COUPLE.match(behind(match)):
+        return "Doctor"
     if short == "Dr" and (match[2] or following[:1].isupper()):
         return "Doctor" if following[:1].isupper() else stopped("Doctor", match)
     return None
@@ -153,8 +188,28 @@ def _word(match: Match, locale: Locale) -> str:
     return stopped(_WORDS[match[1]], match)
 
 
-def _numbered(match: Match, locale: Locale) -> str:
+def _numbered(match: Match, locale: Locale) -> str | None:
+    # "No. I never did", "the app. I like it": somebody speaks there of himself.
+    if behind(match)[:2] in ("I ", "I'") and not (match[1][0].isupper() and match[1] not in _ENDING_SENTENCES):
+        return None
     return _NUMBERED[match[1]]
+
+
+_ENDING_SENTENCES = frozenset(("No", "NO", "App", "Min", "Ex", "Tab"))
+
+
+_NUMBER_BEFORE = frozenset(names("at the ranked world bus flat room account telephone phone tel house"))
+_THINGS_BEHIND = re.compile(
+    r" (?:[a-z]+ )?(?!(?:has|is|was|says|does|this|us|as|plus)\b)(?:[a-z]{2,}s|people|men|women)\b"
+)
+
+
+def _number_without_stop(match: Match, locale: Locale) -> str | None:
+    """No 10, in British English; but not "No 2 people agree" """
+    if word_before(match).lower() in _NUMBER_BEFORE:
+        return f"{match[1]}umber"
+    is_noun = match[2] != "10" and _THINGS_BEHIND.match(behind(match)[1 + len(match[2]) :])
+    return None if locale != "en-GB" or match[1] == "n" or is_noun else f"{match[1]}umber"
 
 
 def _ordinal_of(match: Match, locale: Locale) -> str:
@@ -222,8 +277,14 @@ RULES: list[Rule] = [
     rule(rf"(?<![\w.'-])({either(_WORDS)})(?:\.(?!\w)|(?=:))", _word),
     rule(r"(?<=\d )(N|S|E|W|N\.E|N\.W|S\.E|S\.W)\.(?= [A-Z\d])", _side),
     rule(r"(?:(?<=Ave )|(?<=Ave\. )|(?<=St )|(?<=St\. )|(?<=\dst )|(?<=\dth ))(NE|NW|SE|SW)\b", _side),
+    # Tulsa, Okla., and R-Okla.
+    rule(
+        rf"(?:(?<=[a-z], )|(?<=\b[RDI]-))({either(_STATES_IN_NEWS)})\.",
+        lambda match, locale: stopped(_STATES_IN_NEWS[match[1]], match),
+    ),
     rule(rf"(?<=[a-z]), ({either(_STATES)})(?: (\d{{5}})(?:-\d{{4}})?)?(?![\w'-])(?= ?(?:[.,;:!?)]|\Z))", _state),
-    rule(r"(?<![\w.'-])([Nn])o\.(?= (?:is|was|on|for)\b)", lambda match, locale: f"{match[1]}umber"),
+    rule(r"(?<![\w.'-])([Nn])o(?= (?=(\d{1,4})(?![\w,.%-]\d|[\w%-]))\d)", _number_without_stop),
+    rule(r"(?<![\w.'-])([Nn])o\.(?=:|(?: (?:is|was|on|for)\b))", lambda match, locale: f"{match[1]}umber"),
     rule(r"(?<=[A-Za-z.] )v\.?(?= (?:the )?[A-Z][a-z])", _versus),
     rule(r"(?<![\w.])p\.a\.(?!\w)", lambda match, locale: stopped("per annum", match)),
     rule(r"(?<=[a-z\dA-Z] )(Ave(?! Maria)|Blvd|Rd|Ln|Pkwy)\b(?![.\w'-])", _road),

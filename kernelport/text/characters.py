@@ -15,6 +15,7 @@ SYMBOLS = {
     "₿": "bitcoins", "§": "section", "¶": "paragraph", "→": "to", "⇒": "to", "↔": "to and from", "√": "square root of",
     "∞": "infinity", "−": "minus", "∑": "sum of", "∆": "delta", "∂": "partial", "∈": "in", "∝": "proportional to",
     "#": "number", "©": "copyright", "¬": "not", "∧": "and", "∨": "or", "✓": "check", "✔": "check",
+    "♯": "sharp", "♭": "flat", "♮": "natural",
 }  # fmt: skip
 
 # Marks that a reader passes over, and marks of one meaning in many shapes.
@@ -55,6 +56,10 @@ _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _RAISED_DIGITS = re.compile(r"(?<=\S)([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹ⁿⁱ]++)([⁺⁻]?)")
 _MARK_BEFORE = re.compile(r"[^\w\s)\]]\Z")
 _LOWERED_DIGITS = re.compile(r"[₀-₉]++")
+# A part before a hyphen, where it would stand apart from it: ½-price, 3½-year-old.
+_PART_BEFORE_HYPHEN = re.compile(r"(?<=[½⅓⅔¼¾⅛⅜⅝⅞])[-‐‑](?=[A-Za-z])")
+# I ♥ New York; elsewhere a heart is an ornament.
+_LOVES = re.compile(r"(?<=\b(?:I|i) )[♥❤♡]\ufe0f?(?= ?[A-Za-z])|(?<=\b[Ww]e )[♥❤♡]\ufe0f?(?= ?[A-Za-z])")
 _GREEK_WORD = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]{3,}+")
 _SAYABLE_SCRIPTS = ("LATIN", "MODIFIER", "FEMININE", "MASCULINE", "MICRO")
 _CHINESE = re.compile(r"[\u3002\u3001\u4e00-\u9fa5]")
@@ -65,6 +70,7 @@ def cleaned(text: Aligned) -> Aligned:
     characters. Letters and signs that cannot be said stay."""
     text = text.sub(_LINE_ENDS, "\n").sub(_COLUMNS, ", ")
     if not text.text.isascii():
+        text = text.sub(_PART_BEFORE_HYPHEN, " ").sub(_LOVES, "love")
         text = text.sub(_COMBINED, lambda match: unicodedata.normalize("NFC", match[0]))
         text = text.sub(_RAISED_DIGITS, _raised).sub(_LOWERED_DIGITS, lambda match: match[0].translate(_LOWERED))
     text = text.sub(_NOT_ASCII, lambda match: _plain(match[0]))

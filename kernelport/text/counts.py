@@ -1,4 +1,4 @@
-"""Numbers that are no price, measure or date: ranges, scores, fractions, powers, places, telephone numbers, versions,
+"""Numbers that are no price, measure or date: ranges, scores, fractions, powers, places, versions,
 and digits within names."""
 
 import re
@@ -14,13 +14,26 @@ from kernelport.text.numbers import (
     digits,
     fraction,
     ordinal,
+    part_of_one,
+    plural,
     scientific,
 )
-from kernelport.text.rules import COUNTED, Match, Rule, before, behind, either, names, rule, word_before, word_behind
+from kernelport.text.rules import (
+    COUNTED,
+    Match,
+    Rule,
+    before,
+    behind,
+    either,
+    is_lettered,
+    names,
+    rule,
+    word_before,
+    word_behind,
+)
 
 _DASH = r" ?[-–—] ?"
 _PLURAL = re.compile(r" [a-z]{3,}s\b")
-_DIALLED = frozenset(names("call dial phone tel telephone fax ring text sms mobile cell number ext"))
 _UNITS_BEHIND = {
     "kg": "kilograms", "g": "grams", "km": "kilometers", "m": "meters", "s": "seconds", "J": "joules", "W": "watts",
     "Hz": "hertz", "Pa": "pascals", "V": "volts", "eV": "electronvolts", "K": "kelvin", "C": "coulombs", "N": "newtons",
@@ -35,39 +48,6 @@ def _model(match: Match, locale: Locale) -> str | None:
     """RTX 4090, but the FBI's 4200 agents and ISO 9001"""
     counted = _PLURAL.match(behind(match)) or word_behind(match) in COUNTED
     return None if counted or int(match[0]) % 1000 < 10 else code(match[0])
-
-
-def _military(match: Match, locale: Locale) -> str:
-    """0600 hours"""
-    return f"{code(match[1])} {code(match[2]) if match[2] != '00' else 'hundred'} hours"
-
-
-def _grouped(match: Match, locale: Locale) -> str:
-    """A telephone number: digits, with a pause between its groups."""
-    plus = "plus " if match[0].startswith("+") else ""
-    groups = [group for group in re.split(r"\D+", match[0]) if group]
-    return plus + ", ".join(_hundreds(group) if group in ("800", "900") else digits(group) for group in groups)
-
-
-def _hundreds(group: str) -> str:
-    return f"{digits(group[0])} hundred"
-
-
-def _emergency(match: Match, locale: Locale) -> str | None:
-    return digits(match[0]) if word_before(match).lower() in _DIALLED else None
-
-
-_CODE_BEFORE = re.compile(
-    r"(?:#|\b(?:no|number|account|id|code|ref|reference|invoice|case|ticket|serial|tracking|confirmation|pin|tel|phone"
-    r"|call|dial|text|fax|mobile)[.:]? )\Z",
-    re.IGNORECASE,
-)
-
-
-def _long_code(match: Match, locale: Locale) -> str | None:
-    """#482135, serial no. 1234567"""
-    is_code = _CODE_BEFORE.search(before(match)) and not match[0].endswith("000")
-    return digits(match[0]) if is_code else None
 
 
 def _dotted(match: Match, locale: Locale) -> str:
@@ -103,7 +83,7 @@ def _mixed(match: Match, locale: Locale) -> str | None:
     above, below = int(match[2]), int(match[3])
     if not 0 < above < below:
         return None
-    return f"{amount(match[1]).spoken(locale)} and {fraction(above, below, locale)}"
+    return f"{amount(match[1]).spoken(locale)} and {part_of_one(above, below, locale)}"
 
 
 def _fraction(match: Match, locale: Locale) -> str:
@@ -201,6 +181,8 @@ _SCALES = {
 def _thousands(match: Match, locale: Locale) -> str | None:
     """10k, 1.5M, 7bn, 10m people"""
     number, letter = amount(match[1]), match[2].strip()
+    if letter.isupper() and not number.fraction and is_lettered(match):
+        return f"{code(number.whole)} {letter}"
     if letter == "m" and word_behind(match) not in COUNTED:
         return None
     if match[0] == "3M" and (_MADE_BY.search(before(match)) or _OF_A_COMPANY.match(behind(match))):
@@ -221,37 +203,27 @@ def _list(match: Match, locale: Locale) -> str:
 
 
 def _name_with_digits(match: Match, locale: Locale) -> str | None:
-    """A4, COVID-19, H2O, B2B, MP3"""
+    """A4, COVID-19, H2O, B2B, MP3; several of one name: MP3s, F-16s, U21s"""
     if match[0].islower() and "-" in match[0]:
         return None
-    words = [
-        code(part) if part.isdigit() else part.strip("-")
-        for part in re.findall(r"\d+|[^\W\d_]+|-", match[0])
-        if part != "-"
-    ]
+    several = re.search(r"\ds\Z", match[0]) is not None and not match[0][0].isdigit()
+    name = match[0].removesuffix("s") if several else match[0]
+    words = [code(part) if part.isdigit() else part for part in re.findall(r"\d+|[^\W\d_]+", name)]
+    if several:
+        words = [_AGES.get(words[0], words[0]), *words[1:-1], plural(words[-1])]
     return " ".join(words)
 
 
-PHONES: list[Rule] = [
-    rule(r"(?<=ending in )\d{4}(?![\w,.-]\w)(?!\w)", lambda match, locale: digits(match[0])),
-    rule(r"(?<![\w.,])(0\d)([0-5]\d) ?(?:hours|hrs)\b", _military),
-    # +1 (555) 123-4567, +44 20 7946 0958
-    rule(r"(?<![\w+])\+\d{1,3}(?:[ .-]?(?:\(\d{1,5}\)|\d{1,5})){2,6}(?!\w)(?![.,-]\d)", _grouped),
-    rule(r"(?<![\w.,-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])(?![.,]\d)", _grouped),
-    rule(r"(?<![\w.,-])\d{3}-\d{4}(?![\w-])", _grouped),
-    rule(r"(?<![\w.,-])(?:\(0\d{2,5}\)|0\d{2,5})(?:[ -]\d{2,8}){1,4}(?![\w-])", _grouped),
-    # Cards, and numbers of people and accounts.
-    rule(r"(?<![\w.,-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])", _grouped),
-    rule(r"(?<![\w.,-])\d{3}-\d{2}-\d{4}(?![\w-])", _grouped),
-    rule(r"(?<![\w.,-])(?:\d{1,7}-){3,6}\d{1,7}(?![\w-])", _grouped),
-    rule(r"(?<![\w.,-])\d{3}(?![\w,.-]\w)(?!\w)", _emergency),
-    rule(r"(?<![\w.,/-])\d{5,20}(?![\w/-]|[.,]\d)", _long_code),
-]
+# Teams and people up to or from an age.
+_AGES = {"U": "under", "O": "over"}
 
 RULES: list[Rule] = [
+    # V6 and V8, which are engines
+    rule(r"\bV(4|6|8|10|12)(?![\w.])", lambda match, locale: f"V {cardinal(int(match[1]))}"),
     rule(r"\b[vV](?:er(?:sion|\.)? ?|\. ?)?(\d{1,4}(?:\.\d{1,4}){0,4})(?![\w])", _version),
     rule(r"(?<![\w.,])(\d{1,5}(?:\.\d{1,5}){2,6})(?!\w|\.\d)", _dotted),
     rule(rf"{NOT_INSIDE}(?<!:)({AMOUNT}) ?: ?(\d{{1,3}})(?![\w:])(?! ?: ?\d)", _score),
+    rule(r"(?<![\w.,/-])1/2[ -](?=(?:price|hour|term|time|day|marathon|board|pint|dozen|mile)s?\b)", "half "),
     rule(rf"{NOT_INSIDE}({AMOUNT})[ -](\d{{1,2}})/(\d{{1,3}})(?![\w/])", _mixed),
     rule(r"(?<![\w.,/])(\d{1,2}\.\d{1,2})/(5|10)(?![\w/])(?!\.\d)", _rating),
     rule(r"(?:(?<=\b[Aa] )|(?<=\b[Tt]he )|(?<=Boeing ))7[0-8]7(?:-(\d00))?(?![\w.,-]\w)(?!\w)", _airliner),

@@ -20,6 +20,7 @@ _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _DASH = r" ?[-–—] ?"
 _SUFFIX = r"(?:st|nd|rd|th)"
 _WEEKDAY = either(_DAYS)
+_DATE_THERE = re.compile(rf"(?:\b{_MONTH}\.?|{_MONTH}\.? {_DAY}{_SUFFIX}?)(?:,? \d{{4}})?\Z")
 _WEEKDAY_BEFORE = re.compile(rf"\b(?:{_WEEKDAY}|{either(_DAYS.values())})\.?,? \Z")
 
 # Before a number of four digits these say that it is a year.
@@ -69,8 +70,12 @@ _DATE_BEFORE = frozenset(names("on by until till since from before after dated d
 # Behind these words there is a part, unless other days are named before it: 1/2 and 3/4.
 _OF_A_FRACTION = re.compile(
     r"(?<!on \d/\d )(?<!from \d/\d )(?<!between \d/\d )(?<!by \d/\d )(?<!for \d/\d )(?:\band"
-    r"|\b(?:cut|reduced?|increased?|fell|rose|grew|dropped|shrank|multipl(?:y|ied)|divided?|up|down) by) \Z"
+    r"|\b(?:cuts?|reduc(?:es?|ed)|increased?|fell|rose|grew|dropped|shrank|multipl(?:y|ied)|divided?|up|down)"
+    r"\b[^.!?;]{0,30} by) \Z"
 )
+
+
+_SPAN_BEFORE = re.compile(r"\b(?:from|between) \d{1,2}/\d{1,2} (?:to|until|and) \Z")
 
 
 def _day_and_month(match: Match, locale: Locale) -> str | None:
@@ -79,6 +84,7 @@ def _day_and_month(match: Match, locale: Locale) -> str | None:
     asked_for = word_before(match).lower() in _DATE_BEFORE and match[0] != "9/11"
     if 0 < first < second and second in (2, 3, 4, 8) and _OF_A_FRACTION.search(before(match)):
         return None
+    asked_for = asked_for or _SPAN_BEFORE.search(before(match)) is not None
     asked_for = asked_for or _WEEKDAY_BEFORE.search(before(match)) is not None
     day_by_itself = first if locale == "en-GB" else second
     if not asked_for and (day_by_itself not in _DAYS_OF_NO_FRACTION or min(first, second) > 12):
@@ -123,7 +129,24 @@ def _weekday(match: Match, locale: Locale) -> str:
 
 
 def _weekdays(match: Match, locale: Locale) -> str:
-    return f"{_DAYS[match[1]]} to {_DAYS[match[2]]}"
+    """Mon–Fri, Sat. & Sun., Mon/Wed/Fri"""
+    words = re.sub(rf"\b(?:{_WEEKDAY})\b\.?", lambda each: _DAYS[each[0].rstrip(".")], match[0])
+    words = re.sub(r" ?[-–—] ?", " to ", words)
+    return stopped(re.sub(r" ?/ ?", ", ", words).replace("&", "and"), match)
+
+
+def _until(match: Match, locale: Locale) -> str | None:
+    """24 Dec–2 Jan, Dec 24 – Jan 2"""
+    return " to " if _DATE_THERE.search(before(match)) else None
+
+
+def _two_years(match: Match, locale: Locale) -> str | None:
+    first, second = int(match[1]), int(match[2])
+    return f"{year(first, locale)} to {two_digits(second)}" if (first + 1) % 100 == second else None
+
+
+def _months(match: Match, locale: Locale) -> str:
+    return f"{_MONTH_NAMES[match[1]]} to {_MONTH_NAMES[match[2]]}"
 
 
 _DECADE_BEFORE = frozenset(names("the his her their my our your its mid early late in of from and to through since"))
@@ -174,6 +197,8 @@ def _year(match: Match, locale: Locale) -> str | None:
         return None
     if number == 2000 and counted:
         return None
+    if 1010 <= number < 1100:  # far more often a quantity than a year
+        return None if counted or word_before(match).lower() not in ("in", "since", "year", "around") else year(number)
     return year(number, locale) if 1100 <= number < 2100 else None
 
 
@@ -200,13 +225,35 @@ RULES: list[Rule] = [
     ),
     rule(rf"(?<![\w-])({_MONTH})\b\.?,? (\d{{4}})\b", _month_year),
     rule(r"(?<![\w-])(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.(?!\w)", _month_alone),
-    rule(rf"(?<![\w-])({_WEEKDAY})\.?(?:{_DASH}| to )({_WEEKDAY})\b\.?", _weekdays),
+    rule(
+        rf"(?<![\w-])(?:{_WEEKDAY})\b\.?"
+        rf"(?:(?: ?[-–—&/] ?|,? (?:and|or|to|through|thru) |, )(?:{_WEEKDAY})\b\.?){{1,6}}",
+        _weekdays,
+    ),
+    rule(rf"{_DASH}(?={_DAY}{_SUFFIX}?[ -]{_MONTH}\b|{_MONTH}\.? {_DAY}(?!\d))", _until),
+    rule(rf"(?<![\w-])({_MONTH})\.?{_DASH}({_MONTH})\b\.?(?! \d{{1,2}}\b)", _months),
     rule(
         rf"(?<![\w-])({_WEEKDAY})\b\.?(?=,? (?:{_MONTH}\b|\d{{1,2}}[ :/-]|\d{{1,2}}"
         rf"(?:st|nd|rd|th|am|pm)|at |\d{{4}}-))",
         _weekday,
     ),
-    rule(rf"\A({_WEEKDAY})(?=:)", _weekday),
+    rule(rf"(?:\A|(?<=[,;:.] ))({_WEEKDAY})\.?(?=:)", _weekday),
+    rule(
+        rf"(?<![\w-])({_WEEKDAY})\.? (?=(?:morning|afternoon|evening|night)s?\b)",
+        lambda match, locale: _DAYS[match[1]] + " ",
+    ),
+    rule(
+        r"(?:(?<=\b[Cc]losed )|(?<=\b[Oo]pen )|(?<=\bon )|(?<=\bevery )|(?<=\bnext )|(?<=\blast )|(?<=\bthis ))Sun\.",
+        lambda match, locale: stopped("Sunday", match),
+    ),
+    rule(
+        r"(?:(?<=\btill )|(?<=\buntil )|(?<=\bin )|(?<=\bsince )|(?<=\bearly )|(?<=\blate )|(?<=\bmid-))"
+        r"(Jan|Feb|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)(?![\w.'-])",
+        lambda match, locale: _MONTH_NAMES[match[1]],
+    ),
+    # 2025/26, a season or a year of taxes
+    rule(r"(?<![\w.,/-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)", _two_years),
+    rule(r"(?<![\w-])(Sat)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
     rule(r"(?<![\w-])(Mon|Tues?|Wed|Thurs?|Thu|Fri)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
     rule(r"(?<![\w.,])(1[1-9]|20)(\d0)'?s\b", _decade),
     rule(r"(?<![\w.,])'?()([2-9]0)'?s\b", _decade),

@@ -126,6 +126,9 @@ def _scientific(match: Match, locale: Locale) -> str:
 
 
 RULES: list[Rule] = [
+    # or nearest offer, in small ads
+    rule(r"(?<=\d )(?:ono|o\.n\.o\.?)(?!\w)", lambda match, locale: "or nearest offer" if locale == "en-GB" else None),
+    rule(r"(?<=\d )pcm\b", "per calendar month"),
     # $1e6
     rule(rf"{_MINUS}(?<![A-Za-z])(?P<sign>{_SIGN}) ?(?P<number>{AMOUNT}){EXPONENT}", _scientific),
     # $40, -$40, $-40, $40-50, $40-$50, $1.5 million, $40/month

@@ -155,6 +155,12 @@ def fraction(above: int, below: int, locale: Locale = "en-US") -> str:
     return f"{cardinal(above, locale)} {'halves' if below == 2 else plural(name)}"
 
 
+def part_of_one(above: int, below: int, locale: Locale = "en-US") -> str:
+    """The words for a part behind a whole number: "a half", "three quarters", "one eighth"."""
+    words = fraction(above, below, locale)
+    return f"a{words[3:]}" if above == 1 and below in (2, 3, 4) else words
+
+
 def plural(word: str) -> str:
     """More than one of a thing: "feet" is known where it is used, the rest goes by its last letters."""
     if word.endswith("y") and word[-2] not in "aeou":

@@ -4,7 +4,7 @@
 import re
 
 from kernelport.text.numbers import Locale, cardinal, ordinal
-from kernelport.text.rules import Match, Rule, behind, either, names, rule, starts_sentence, word_before
+from kernelport.text.rules import Match, Rule, before, behind, either, names, rule, starts_sentence, word_before
 
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _ROMAN = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
@@ -41,6 +41,12 @@ _PLAIN_CONTEXT = re.compile(
 _NO_VERB = re.compile(
     r"(?:[.,;:!?)\"-]|'s\b|\Z| (?:of|in|the|to|on|at|by|with|from|for|began|ended|begins|ends|or|and|first|is|was)\b)"
 )
+# Behind a ruler with a title they show that "I" is somebody else.
+_SPEAKS = re.compile(
+    r" (?:think|thought|believe|guess|am|have|suppose|know|mean|see|saw|met|told|say|said|feel|felt|want|like|love|can"
+    r"|could|will|would|must)\b"
+)
+_CROWNED = frozenset(names("King Queen Pope Emperor Empress Tsar Czar Kaiser Sultan"))
 _SURNAME = re.compile(r"\. ([A-Z]\w+)")
 
 
@@ -58,7 +64,9 @@ def _ruler(match: Match, locale: Locale) -> str | None:
     if re.search("[LCDM]", match["numeral"]) or match[0] == "Malcolm X" or _is_initial(match):
         return None
     if match["numeral"] == "I" and not _PLAIN_CONTEXT.match(behind(match)):
-        return None
+        crowned = match[1].partition(" ")[0] in _CROWNED and not _SPEAKS.match(behind(match))
+        if not crowned:
+            return None
     return f"{match[1]} the {ordinal(value(match['numeral']), locale)}"
 
 
@@ -89,9 +97,18 @@ def _counted(match: Match, locale: Locale) -> str | None:
     return f"{word} {cardinal(value(numeral), locale)}{last}"
 
 
+# A person's name in full: Martin Luther King, Robert Griffin.
+_PERSON = re.compile(
+    rf"\b(?:{either(_RULERS)}|Martin|Thomas|David|Daniel|Samuel|Walter|Hugh|Arthur|Andrew|Michael|Cornelius|Harry)"
+    r" (?:[A-Z][\w.'-]{0,15} ){1,3}\Z"
+)
+
+
 def _named(match: Match, locale: Locale) -> str | None:
-    """Rocky II, Elizabeth II, Type III; behind a word with a capital that is no sentence's first."""
+    """Rocky II, Type III, and persons; behind a word with a capital that is no sentence's first."""
     earlier = word_before(match)
+    if match[0] in ("II", "III", "IV") and _PERSON.search(before(match)):
+        return f"the {ordinal(value(match[0]), locale)}"
     if match[0] in _OTHERWISE or not earlier[:1].isupper() or starts_sentence(earlier) or earlier.isupper():
         return None
     return cardinal(value(match[0]), locale)

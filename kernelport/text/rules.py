@@ -39,6 +39,7 @@ _MEASURED = frozenset(
         "bulb bulbs lamp lamps charger chargers battery batteries adapter outlet socket motor engine screen monitor"
         " display drive drives disk stick sticks bottle bottles bag bags pool cable cables rope zone limit"
         " radius note notes bill bills stamp voucher discount fine"
+        " spoonful spoonfuls dose doses tablet tablets capsule capsules syringe"
         " sprint race dash hurdles freestyle backstroke butterfly"
     )
 )
@@ -47,6 +48,15 @@ COUNTED = frozenset(
     names(
         "people men women children members seats passengers pages votes students points users customers subscribers"
         " views viewers downloads followers fans jobs voters visitors tourists homes households copies workers players"
+    )
+)
+# What is called by a number and a letter: Exit 12B, Seat 10J.
+_LETTERED = frozenset(
+    names(
+        "exit exits room rooms gate gates flat flats apt apartment apartments unit units seat seats suite door bus"
+        " route platform bay block building row lot class grade year level pier terminal box locker table zone number"
+        " no figure appendix chapter section rule article paragraph clause schedule ward floor stand stop berth track"
+        " question exercise item annex part form type group lane house carriage coach cabin hall line model plot studio"
     )
 )
 _NO_NOUN = frozenset(
@@ -106,6 +116,12 @@ def word_behind(match: Match) -> str:
     """The word behind a match and a space, or none."""
     found = _WORD_BEHIND.match(behind(match))
     return found[1] if found else ""
+
+
+def is_lettered(match: Match) -> bool:
+    """Whether a number with a letter behind it stands where a place is named so, and the letter is no unit."""
+    earlier = re.sub(r"\.", "", word_before(match)).lower()
+    return earlier in _LETTERED
 
 
 def ends_sentence(match: Match) -> bool:

@@ -58,13 +58,22 @@ def _function(match: Match, locale: Locale) -> str:
     return f"{name} of {of}"
 
 
+def _key(match: Match, locale: Locale) -> str:
+    """Bb major, C# minor"""
+    return f"{match[1]} {'flat' if match[2] == 'b' else 'sharp'}"
+
+
 def _dash(match: Match, locale: Locale) -> str:
     return " — "
 
 
 RULES: list[Rule] = [
+    rule(r"(?<!\w)\+/[-−] ?(?=\d)", "plus or minus "),
     # A heart.
+    rule(r"(?<=\b[Ii] )<3(?= [A-Za-z])|(?<=\b[Ww]e )<3(?= [A-Za-z])", "love"),
     rule(r"(?<=[A-Za-z!.] )<3(?!\S)", ""),
+    # Keys of music.
+    rule(r"\b([A-G])([b#])(?=(?: |-)(?:major|minor|maj|min)\b)", _key),
     rule(rf"(?<![\w])(?:{either(_NAMES)})(?![\w+#])", lambda match, locale: _NAMES[match[0]]),
     rule(r"\b([A-Z]) ?& ?([A-Z])\b", lambda match, locale: f"{match[1]} and {match[2]}"),
     rule(r"(?<![\w.'-])([A-F])[-−](?=[\s.,;!?)]|\Z)", _grade),

@@ -2,7 +2,7 @@
 
 import re
 
-from kernelport.text.numbers import Locale, cardinal, two_digits
+from kernelport.text.numbers import Locale, cardinal, code, two_digits
 from kernelport.text.rules import Match, Rule, before, behind, ends_sentence, names, rule, word_before, word_behind
 
 _HALF = r"(?: ?(?P<half>[AaPp])(?:\.? ?[Mm]\b(?P<dot>\.)?))"
@@ -99,6 +99,28 @@ def _verses(match: Match, locale: Locale) -> str:
     return f"{cardinal(int(match[1]))} {first} to {last}"
 
 
+def _military(match: Match, locale: Locale) -> str:
+    """0600 hours"""
+    return f"{_four_digits(match)} hours"
+
+
+def _four_digits(match: Match) -> str:
+    return f"{code(match[1])} {code(match[2]) if match[2] != '00' else 'hundred'}"
+
+
+# Before a number of four digits these say that it is a time.
+_TIME_BEFORE = frozenset(names("at by from until till before after around about between and to through"))
+
+
+def _timetable(match: Match, locale: Locale) -> str | None:
+    """at 0815; with no zero before it, it may be a year or a quantity"""
+    earlier = word_before(match).lower()
+    if match[1][0] == "0":
+        return _four_digits(match) if earlier in _TIME_BEFORE or before(match)[-1:] in ("-", "–") else None
+    ends = re.match(r"[,;!?)]|\.?\s*\Z|\. [A-Z]| (?:on|from|and|for|sharp|today|tomorrow)\b", behind(match))
+    return _four_digits(match) if earlier == "at" and ends else None
+
+
 def _oclock(match: Match, locale: Locale) -> str:
     return f"{cardinal(int(match[1]))} o'clock"
 
@@ -115,11 +137,42 @@ def _pointed(match: Match, locale: Locale) -> str | None:
     return _clock(int(match[1]), int(match[2]), True) if locale == "en-GB" else None
 
 
+_OPEN = re.compile(
+    r"\b(?:open(?:s|ing)?|hours|daily|weekdays?|weekends?|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?"
+    r"|Mon|Tues?|Wed|Thu|Thurs|Fri|Sat|Sun|times?|lunch|dinner|served)\b[^.!?]{0,40}\Z"
+)
+
+
+def _pointed_span(match: Match, locale: Locale) -> str | None:
+    """10.00–16.00, in British English"""
+    return _span(match, locale) if locale == "en-GB" and _OPEN.search(before(match)) else None
+
+
+_TAKEN = frozenset(names("in of under over at time"))
+
+
+def _duration(match: Match, locale: Locale) -> str | None:
+    """ran it in 27:45: no time of a day has so many hours"""
+    if word_before(match).lower() not in _TAKEN:
+        return None
+    return f"{cardinal(int(match[1]))} {two_digits(int(match[2]))}"
+
+
 def _french(match: Match, locale: Locale) -> str | None:
     return _clock(int(match[1]), int(match[2]), True) if int(match[1]) < 25 else None
 
 
 RULES: list[Rule] = [
+    # 8 a.m.-noon, noon-3pm
+    rule(r"(?<=[\dmM.]) ?[-–—] ?(?=(?:noon|midnight|dusk|dawn|late|close|closing)\b)", " to "),
+    rule(r"\b([Nn]oon|[Mm]idnight|[Dd]awn|[Dd]usk) ?[-–—] ?(?=\d)", lambda match, locale: f"{match[1]} to "),
+    rule(r"(?<![\w.,:])(2[5-9]|[3-5]\d):([0-5]\d)(?![\w:])", _duration),
+    rule(rf"(?<![\w.,:$£€])(\d{{1,2}})\.([0-5]\d){_DASH}(\d{{1,2}})\.([0-5]\d)(?![\w:]|\.\d)", _pointed_span),
+    rule(
+        r"(?:(?<=\bthe )|(?<=\bThe ))(\d|1\d|2[0-3])\.([0-5]\d)"
+        r"(?= (?:at|from|to|train|bus|flight|ferry|race|service)\b)",
+        _pointed,
+    ),
     rule(
         rf"(?<![\w.,:$£€])(?:(?P<first>\d{{1,2}})(?:[:.](?P<firstminute>[0-5]\d))?(?: ?"
         rf"(?P<firsthalf>[AaPp])\.? ?[Mm]\b\.?)?(?:{_DASH}| to ))?"
@@ -134,6 +187,8 @@ RULES: list[Rule] = [
         _pointed,
     ),
     rule(r"(?<![\w.,:])(\d{1,2}) ?o'clock\b", _oclock),
+    rule(r"(?<![\w.,])(0\d)([0-5]\d) ?(?:hours|hrs)\b", _military),
+    rule(r"(?<![\w.,:/$£€-])(0\d|2[0-3])([0-5]\d)(?![\w:/%]|[.,]\d)", _timetable),
     rule(r"\b(UTC|GMT)([+−-])(\d{1,2})(?::(\d\d))?(?!\d)", _shift),
     rule(r"(?<![\w.,:])(\d{1,2})h([0-5]\d)\b", _french),
 ]

@@ -2,7 +2,18 @@
 
 import re
 
-from kernelport.text.numbers import AMOUNT, NOT_INSIDE, Amount, Locale, amount, cardinal, code, fraction, plural
+from kernelport.text.numbers import (
+    AMOUNT,
+    NOT_INSIDE,
+    Amount,
+    Locale,
+    amount,
+    cardinal,
+    code,
+    fraction,
+    part_of_one,
+    plural,
+)
 from kernelport.text.rules import (
     COUNTED,
     Match,
@@ -10,6 +21,7 @@ from kernelport.text.rules import (
     before,
     behind,
     either,
+    is_lettered,
     is_modifier,
     names,
     rule,
@@ -54,6 +66,27 @@ _OTHERS = {
     "bps": "basis point", "bp": "basis point", "pts": "point", "c.": "cup", "kt": "knot", "kts": "knot", "doz": "dozen",
     "pcs": "piece", "pc": "piece", "stone": "stone", "mmHg": "millimeter of mercury",
 }  # fmt: skip
+# Behind "million" and the like these are no words of their own.
+_WIDE = frozenset(
+    (
+        "mi",
+        "lb",
+        "lbs",
+        "oz",
+        "gal",
+        "ha",
+        "yr",
+        "yrs",
+        "ft",
+        "sq ft",
+        "sq mi",
+        "sq km",
+        "sq. km",
+        "sq. mi",
+        "sq. ft",
+        "mph",
+    )
+)
 _UNITS = _METRIC | _PREFIXED | _OTHERS
 _PLURALS = {
     "foot": "feet", "hertz": "hertz", "kelvin": "kelvin", "kilohertz": "kilohertz", "megahertz": "megahertz",
@@ -77,7 +110,7 @@ _UNIT = either(_UNITS)
 _POWER = r"(?:\^?(?P<power>[23])(?!\d))?"
 _PER = rf"(?: ?(?:/| per ) ?(?P<per>(?:{_UNIT})|[a-z]{{3,9}}|d)(?![a-zA-Z])(?:\^?(?P<perpower>[23])(?!\d))?)?"
 _MINUS = r"(?P<minus>(?<![\w)\d])[-−]|(?<=\w )−)?"
-_RANGE = r" ?[-–—] ?| to "
+RANGE = r" ?[-–—] ?| to "
 
 
 _SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
@@ -103,6 +136,9 @@ def _plural(unit: str) -> str:
     return f"{first}{space}{_PLURALS.get(last) or plural(last)}{joint}{rest}"
 
 
+_STREET_BEHIND = re.compile(r"\.? (?:[A-Z][a-z]|\d{1,3}(?:st|nd|rd|th)\b)")
+
+
 def _measure(match: Match, locale: Locale) -> str | None:
     symbol, number = match["unit"], amount(match["high"])
     # 4K is the name of something.
@@ -110,6 +146,10 @@ def _measure(match: Match, locale: Locale) -> str | None:
         return None
     if match[0] == f"{match['high']}m" and word_behind(match) in COUNTED:
         return None  # 10m people
+    if len(symbol) == 1 and symbol.isupper() and not match["space"] and is_lettered(match):
+        return None  # Seat 10J
+    if symbol == "W" and match["space"] and _STREET_BEHIND.match(behind(match)):
+        return None  # 350 W. 42nd St.
     unit = _UNITS[symbol]
     if symbol == "s" and not match["space"] and not number.fraction and len(number.whole) > 2:
         return {"100": "hundreds", "1000": "thousands"}.get(number.whole) or plural(code(number.whole))
@@ -119,7 +159,7 @@ def _measure(match: Match, locale: Locale) -> str | None:
         return plural(number.spoken(locale))
     if match["power"]:
         unit = f"{'square' if match['power'] == '2' else 'cubic'} {unit}"
-    number_words = _range(match["low"], number, locale)
+    number_words = measured_range(match["low"], number, locale)
     rate = _rate_behind(match["per"], match["perpower"]) if match["per"] else ""
     if rate is None:
         return None
@@ -133,6 +173,14 @@ def _measure(match: Match, locale: Locale) -> str | None:
     if match["minus"]:
         words = f"minus {words}"
     return stopped(words, match)
+
+
+def _scaled(match: Match, locale: Locale) -> str:
+    """1.5 million km, 10 million km²"""
+    unit = _UNITS[match["unit"]]
+    if match["power"]:
+        unit = f"{'square' if match['power'] == '2' else 'cubic'} {unit}"
+    return stopped(_plural(unit), match)
 
 
 def _rate_behind(name: str, power: str | None) -> str | None:
@@ -152,31 +200,13 @@ def _part(match: Match, locale: Locale) -> str | None:
         return None
     words, unit = fraction(above, below, locale), _UNITS.get(match[4], "inch")
     if match[1]:
-        words, unit = f"{cardinal(int(match[1]), locale)} and {words}", _plural(unit)
+        words = f"{cardinal(int(match[1]), locale)} and {part_of_one(above, below, locale)}"
+        unit = unit if is_modifier(match) else _plural(unit)
     return stopped(f"{words} {unit}", match)
 
 
-def _range(low: str | None, high: Amount, locale: Locale) -> str:
+def measured_range(low: str | None, high: Amount, locale: Locale) -> str:
     return f"{amount(low).spoken(locale)} to {high.spoken(locale)}" if low else high.spoken(locale)
-
-
-def _inches(match: Match, locale: Locale) -> str:
-    number = amount(match[2])
-    single = (number.is_one and not match[1]) or is_modifier(match)
-    return f"{_range(match[1], number, locale)} {'inch' if single else 'inches'}"
-
-
-def _double_prime(match: Match, locale: Locale) -> str | None:
-    """A size in inches, unless the sign closes a quotation."""
-    return None if before(match).count('"') % 2 else _inches(match, locale)
-
-
-def _feet(match: Match, locale: Locale) -> str | None:
-    feet, inches = int(match[1]), match[2]
-    if before(match).count("'") % 2 and not inches:
-        return None
-    words = f"{cardinal(feet)} {'foot' if feet == 1 or (inches and feet < 10) else 'feet'}"
-    return f"{words} {amount(inches).spoken(locale)}" if inches else words
 
 
 def _degrees(match: Match, locale: Locale) -> str:
@@ -186,7 +216,7 @@ def _degrees(match: Match, locale: Locale) -> str:
     minus = "minus " if match["minus"] else ""
     rate = f" {per(match['per']) or 'per ' + match['per']}" if match["per"] else ""
     side = f" {_SIDES[match['side']]}" if match["side"] else ""
-    return f"{minus}{_range(match['low'], number, locale)} {unit}{scale}{rate}{side}"
+    return f"{minus}{measured_range(match['low'], number, locale)} {unit}{scale}{rate}{side}"
 
 
 def _position(match: Match, locale: Locale) -> str:
@@ -202,7 +232,7 @@ def _position(match: Match, locale: Locale) -> str:
 def _percent(match: Match, locale: Locale) -> str:
     minus = "minus " if match["minus"] else ""
     sign = "per mille" if match["sign"] == "‰" else "percent"
-    return f"{minus}{_range(match['low'], amount(match['high']), locale)} {sign}"
+    return f"{minus}{measured_range(match['low'], amount(match['high']), locale)} {sign}"
 
 
 def _dimensions(match: Match, locale: Locale) -> str | None:
@@ -228,7 +258,9 @@ def _rate(match: Match, locale: Locale) -> str:
 
 def _by(match: Match, locale: Locale) -> str | None:
     """12 ft x 14 ft"""
-    return "by" if word_before(match) in _UNITS or before(match).endswith(("' ", '" ', "in. ", "ft. ")) else None
+    # 180cm x 90cm has no space before its unit
+    earlier = word_before(match).lstrip("0123456789.,")
+    return "by" if earlier in _UNITS or before(match).endswith(("' ", '" ', "in. ", "ft. ")) else None
 
 
 def _hours(match: Match, locale: Locale) -> str:
@@ -242,7 +274,9 @@ def _hours(match: Match, locale: Locale) -> str:
 
 
 def _stone(match: Match, locale: Locale) -> str | None:
-    """12 st 4 lb; in British English 12 st alone, too"""
+    """12 st 4 lb, 11st 4lb; in British English 12 st alone, too; but 1st and 21st are places in a row"""
+    if re.fullmatch(r"(?:1|[2-9]1)st", match[0]) and not re.match(r" \d{1,2} ?lb", behind(match)):
+        return None
     if locale != "en-GB" and not re.match(r" \d", behind(match)):
         return None
     return f"{cardinal(int(match[1]))} stone"
@@ -252,15 +286,7 @@ def _times(match: Match, locale: Locale) -> str | None:
     if before(match).endswith(("= ", "=")):
         return None  # y = 2x
     number = amount(match[2])
-    return f"{_range(match[1], number, locale)} {'time' if number.is_one and not match[1] else 'times'}"
-
-
-def _feet_and_inches(match: Match, locale: Locale) -> str:
-    """5 ft 11 in"""
-    feet, inches = int(match[1]), int(match[2])
-    return (
-        f"{cardinal(feet)} {'foot' if feet == 1 else 'feet'} {cardinal(inches)} {'inch' if inches == 1 else 'inches'}"
-    )
+    return f"{measured_range(match[1], number, locale)} {'time' if number.is_one and not match[1] else 'times'}"
 
 
 # What shows that an A behind a number means amperes.
@@ -284,12 +310,12 @@ def _amps(match: Match, locale: Locale) -> str | None:
 RULES: list[Rule] = [
     rule(r"(\d{1,3}) ?° ?(\d{1,2}) ?' ?(?:(\d{1,2}(?:\.\d{1,4})?) ?(?:\"|'') ?)?(?:([NSEW])\b)?", _position),
     rule(
-        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
+        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?°(?= ?[-–—]))?(?:{RANGE}))?(?P<high>{AMOUNT}) ?(?:° ?"
         rf"(?P<scale>[CFK]\b)?|degrees (?P<named>[CFK]\b))(?:/(?P<per>[a-z]{{1,6}})\b| ?(?P<side>[NSEW])(?![\w'-]))?",
         _degrees,
     ),
     rule(
-        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?%(?= ?[-–—]))?(?:{_RANGE}))?(?P<high>{AMOUNT}) ?(?P<sign>[%‰])",
+        rf"{_MINUS}(?<![\w.,])(?:(?P<low>{AMOUNT})(?: ?%(?= ?[-–—]))?(?:{RANGE}))?(?P<high>{AMOUNT}) ?(?P<sign>[%‰])",
         _percent,
     ),
     rule(
@@ -302,21 +328,22 @@ RULES: list[Rule] = [
         rf"{NOT_INSIDE}(?:(\d{{1,3}}) ?h ?(\d{{1,2}}) ?m(?:in)?(?: ?(\d{{1,2}}) ?s)?|(\d{{1,3}})m ?(\d{{1,2}})s)(?!\w)",
         _hours,
     ),
-    rule(rf"{NOT_INSIDE}(\d{{1,3}}) ?ft\.? (\d{{1,2}}) ?in\b(?!\. ?[A-Z])\.?", _feet_and_inches),
     rule(
-        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{_RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
+        rf"{_MINUS}{NOT_INSIDE}(?:(?P<low>{AMOUNT})(?:{RANGE}))?(?P<high>{AMOUNT})(?P<hyphen>-)?(?P<space> )?"
         rf"(?P<unit>{_UNIT}){_POWER}{_PER}"
         rf"(?![\w^])(?!'\w|-(?!old\b)\w)(?P<dot>\.(?=-?\s*[a-z,;)]|\s*\Z))?",
         _measure,
     ),
-    rule(rf"{NOT_INSIDE}(\d{{1,2}})' ?(?:(\d{{1,2}}(?:\.\d)?) ?(?:\"|''))?(?!\w)", _feet),
-    rule(rf"{NOT_INSIDE}(?:({AMOUNT})[-–])?({AMOUNT})\"(?!\w)", _double_prime),
-    rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?in(?:\.(?=\s*[a-z,;)]|\s*\Z)|(?=[,;)]))", _inches),
+    rule(
+        rf"(?:(?<=million )|(?<=billion )|(?<=trillion )|(?<=thousand ))"
+        rf"(?P<unit>{either({*_PREFIXED, *_WIDE})}){_POWER}(?![\w/^-])(?P<dot>\.(?=-?\s*[a-z,;)]|\s*\Z))?",
+        _scaled,
+    ),
     rule(rf"{NOT_INSIDE}({AMOUNT}) ?A(?![\w'-])", _amps),
     rule(rf"{NOT_INSIDE}(\d{{1,2}}) ?st\b(?=\.?(?: \d{{1,2}} ?lbs?\b|[,;!?)]|\s*\Z))", _stone),
     rule(r"(?<=[a-zA-Z.'\"] )[x×](?= \d)", _by),
     rule(r"\bmmHg\b", "millimeters of mercury"),
-    rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{_RANGE}))?({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),
+    rule(rf"{NOT_INSIDE}(?:({AMOUNT})(?:{RANGE}))?({AMOUNT}) ?[x×](?![\w])(?! ?[\d+=*^/)])", _times),
     rule(r"°C\b", "degrees Celsius"),
     rule(r"°F\b", "degrees Fahrenheit"),
     rule(r"(?<![\w/])(km|m|mi|ft|kg|g|mg|kWh|l|L)/(s|h|min|kg|l|L|m|day|year)\b", _rate),
