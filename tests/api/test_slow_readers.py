@@ -17,7 +17,7 @@ from tests.access.doors import LETS_ALL_IN
 
 pytestmark = pytest.mark.alone
 
-SHORT_S = 1.5
+SHORT_S = 3.0
 METHOD = "/kernelport.v1.InferenceService/InferStream"
 CHUNKED = "/kernelport.v1.InferenceService/InferChunked"
 
