@@ -12,8 +12,8 @@ _MONTHS = (
 _MONTH_NAMES = {name[:3]: name for name in _MONTHS} | {name: name for name in _MONTHS} | {"Sept": "September"}
 _MONTH_NAMES |= {name.upper(): full for name, full in _MONTH_NAMES.items()}
 _DAYS = {
-    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
-    "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
+    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Weds": "Wednesday", "Thu": "Thursday",
+    "Thur": "Thursday", "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
 _MONTH = rf"(?:{either(_MONTH_NAMES)})"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
@@ -254,7 +254,7 @@ RULES: list[Rule] = [
     # 2025/26, a season or a year of taxes
     rule(r"(?<![\w.,/-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)", _two_years),
     rule(r"(?<![\w-])(Sat)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
-    rule(r"(?<![\w-])(Mon|Tues?|Wed|Thurs?|Thu|Fri)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
+    rule(r"(?<![\w-])(Mon|Tues?|Weds?|Thurs?|Thu|Fri)\.(?!\w)", lambda match, locale: stopped(_DAYS[match[1]], match)),
     rule(r"(?<![\w.,])(1[1-9]|20)(\d0)'?s\b", _decade),
     rule(r"(?<![\w.,])'?()([2-9]0)'?s\b", _decade),
     rule(r"(?<![\w'])'(\d\d)(?![\w'\"])", _short_year),
