@@ -1,21 +1,47 @@
 """TCP ports of this machine."""
 
+import contextlib
+import random
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from kernelport.config.values import MAX_PORT
 from kernelport.errors import StackError
 
 LOOK_INTERVAL_S = 0.02
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+# Below, there are services that people know by their ports.
+_LOWEST_PORT = 10_000
+_TRIES = 50
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
+    """A TCP port on loopback that nobody listens on now.
+
+    It is none that the system gives to outgoing connections, where there are others: such a connection would keep out
+    whoever comes back to the port after a crash.
+    """
+    ports = range(_LOWEST_PORT, _first_outgoing_port())
+    for port in random.sample(ports, min(_TRIES, len(ports))):
+        with contextlib.suppress(OSError):
+            return _bound_port(port)
+    return _bound_port(0)
+
+
+def _first_outgoing_port() -> int:
+    try:
+        return int(_OUTGOING_PORTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):  # it is not told here
+        return _LOWEST_PORT
+
+
+def _bound_port(port: int) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.bind(("127.0.0.1", port))
+        found: int = probe.getsockname()[1]
+        return found
 
 
 def with_port(listen: str) -> str:

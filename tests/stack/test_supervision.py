@@ -34,6 +34,13 @@ from tests.stack.models import pipeline, write_deployments
 from tests.waiting import descendants, is_running, wait_for
 
 NOW = {"seconds": np.array([0], np.float32)}
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+@pytest.mark.skipif(not OUTGOING_PORTS.exists(), reason="the system does not tell which ports connections get")
+def test_the_port_of_a_service_is_none_that_an_outgoing_connection_gets() -> None:
+    first, last = map(int, OUTGOING_PORTS.read_text().split())
+    assert not [port for port in (free_port() for _ in range(20)) if first <= port <= last]
 
 
 def test_a_killed_worker_is_known_dead_at_once_and_comes_back(tmp_path: Path) -> None:
