@@ -41,6 +41,9 @@ _SHORT_CODE_BEFORE = re.compile(
 )
 
 
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
 def _is_code(match: Match) -> bool:
     return _CODE_BEFORE.search(before(match)) is not None or _CODE_BEHIND.match(behind(match)) is not None
 
@@ -52,6 +55,8 @@ def _long_code(match: Match, locale: Locale) -> str | None:
 
 def _short_code(match: Match, locale: Locale) -> str | None:
     """PIN: 4821, extension 204"""
+    if _YEAR.fullmatch(match[0]) and before(match).lower().endswith("code "):
+        return None  # Summer of Code 2010
     is_code = _SHORT_CODE_BEFORE.search(before(match)) or (len(match[0]) > 3 and _CODE_BEHIND.match(behind(match)))
     return digits(match[0]) if is_code else None
 

@@ -35,7 +35,7 @@ def _result(match: Match, locale: Locale) -> str | None:
     if locale != "en-GB" or not _is_result(match, first, second):
         return None
     if first == second:
-        return f"{_goals(first)} all"
+        return f"{_goals(first)} all" if first else "nil nil"
     return f"{_goals(first)} {_goals(second)}"
 
 
