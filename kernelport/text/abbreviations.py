@@ -138,8 +138,6 @@ _PLACES = frozenset(
 )
 _BEFORE_SAINTS = frozenset(("Mount", "East", "Lake", "Fort", "Port"))
 _COMMA_BEHIND = frozenset(("e.g.", "i.e.", "a.k.a."))
-
-
 # Dr and Mrs Khan
 _COUPLE = re.compile(r" (?:and|&) (?:Mr|Mrs|Ms|Dr|Prof|Sir|Lady)\b")
 # The number of a house, and the name of its street.
@@ -188,6 +186,10 @@ def _word(match: Match, locale: Locale) -> str:
     return stopped(_WORDS[match[1]], match)
 
 
+# With a capital, and at the end of a sentence, words of their own.
+_ENDING_SENTENCES = frozenset(("No", "NO", "App", "Min", "Ex", "Tab"))
+
+
 def _numbered(match: Match, locale: Locale) -> str | None:
     # "No. I never did", "the app. I like it": somebody speaks there of himself.
     if behind(match)[:2] in ("I ", "I'") and not (match[1][0].isupper() and match[1] not in _ENDING_SENTENCES):
@@ -195,9 +197,7 @@ def _numbered(match: Match, locale: Locale) -> str | None:
     return _NUMBERED[match[1]]
 
 
-_ENDING_SENTENCES = frozenset(("No", "NO", "App", "Min", "Ex", "Tab"))
-
-
+# Before "no" they say that it is a number, in either locale.
 _NUMBER_BEFORE = frozenset(names("at the ranked world bus flat room account telephone phone tel house"))
 _THINGS_BEHIND = re.compile(
     r" (?:[a-z]+ )?(?!(?:has|is|was|says|does|this|us|as|plus)\b)(?:[a-z]{2,}s|people|men|women)\b"

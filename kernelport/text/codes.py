@@ -39,8 +39,6 @@ _SHORT_CODE_BEFORE = re.compile(
     r"(?:code|pin|passcode|otp|cvv|cvc)(?: number)?(?: is)?:?|ext(?:ension|\.)?) \Z",
     re.IGNORECASE,
 )
-
-
 _YEAR = re.compile(r"(?:19|20)\d\d")
 
 

@@ -75,7 +75,7 @@ _OF_A_FRACTION = re.compile(
 )
 
 
-_SPAN_BEFORE = re.compile(r"\b(?:from|between) \d{1,2}/\d{1,2} (?:to|until|and) \Z")
+_SPAN_BEFORE = re.compile(r"\b(?:[Ff]rom|[Bb]etween) \d{1,2}/\d{1,2} (?:to|until|and) \Z")
 
 
 def _day_and_month(match: Match, locale: Locale) -> str | None:
