@@ -42,6 +42,8 @@ WIRE_DTYPES = {dtype: wire for wire, dtype in NUMPY_DTYPES.items()}
 ITEMSIZES: dict[int, int] = {wire: dtype.itemsize for wire, dtype in NUMPY_DTYPES.items() if wire != pb.STRING}
 _DTYPE_NAMES: dict[int, str] = {dtype: name for name, dtype in pb.DType.items()}
 _LENGTH = struct.Struct("<I")
+# Of the data of an array that numpy makes.
+_ALIGNMENT = 16
 _SWAP = sys.byteorder == "big"
 # What gRPC and protobuf carry in one message.
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -177,9 +179,24 @@ def from_arrays(arrays: Mapping[str, Any]) -> list[pb.Tensor]:
     return [from_array(name, array) for name, array in arrays.items()]
 
 
-def to_arrays(tensors: Iterable[pb.Tensor]) -> dict[str, Array]:
-    """Named arrays of wire tensors."""
-    return {tensor.name: to_array(tensor) for tensor in tensors}
+def to_arrays(tensors: Sequence[pb.Tensor], data: Sequence[memoryview] = ()) -> dict[str, Array]:
+    """Named arrays of wire tensors.
+
+    Args:
+        data: of each of them, where they come without; such an array may share its memory.
+    """
+    if not data:
+        return {tensor.name: to_array(tensor) for tensor in tensors}
+    return {tensor.name: _aligned(to_array(tensor, each)) for tensor, each in zip(tensors, data, strict=True)}
+
+
+def _aligned(array: Array) -> Array:
+    """An array whose elements begin where vector instructions may read them; copied where they do not."""
+    if array.dtype.hasobject or array.ctypes.data % _ALIGNMENT == 0:
+        return array
+    array = array.copy()
+    array.setflags(write=False)
+    return array
 
 
 def plain(array: Array) -> Any:

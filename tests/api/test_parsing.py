@@ -10,10 +10,10 @@ from kernelport.errors import InvalidArgumentError
 from kernelport.limits import MAX_FIELDS, MAX_ITEMS
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
+from kernelport.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline
 from kernelport_api.doors.parsing import SMALL_BYTES, parsed, parsed_request
 from kernelport_api.queueing.idempotency import _digest
 from kernelport_api.services.inputs import input_violations
-from kernelport_api.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline
 
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"

@@ -22,7 +22,6 @@ from kernelport.errors import (
     UnavailableError,
     from_status,
 )
-from kernelport.internal.v1.queue_pb2 import Completion
 from kernelport.signature import Signature, tensor_spec
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
@@ -147,9 +146,9 @@ def test_a_result_that_is_not_as_declared_fails_its_request(given: Any, finding:
     ],
 )
 def test_a_result_as_declared_travels_bit_for_bit(outputs: Outputs) -> None:
-    (completion,) = ran(Given(lambda _: [outputs])).completions([10_000])
+    (answer,) = ran(Given(lambda _: [outputs])).answers([10_000])
     expected = pb.InferResponse(outputs=tensors.from_arrays(outputs)).SerializeToString()
-    assert completion.response == expected
+    assert answer.response == expected
 
 
 def test_shapes_that_only_a_model_file_declares_may_be_wrong_names_and_dtypes_may_not() -> None:
@@ -292,7 +291,7 @@ def test_an_error_that_cannot_be_told_fails_only_its_request(
         return [made() if number == 1 else {"y": Y} for number in numbers(requests)]
 
     came_of_it = ran(Given(run), 3)
-    completions: list[Completion] = came_of_it.completions([10_000] * 3)
+    completions = [each.completion for each in came_of_it.answers([10_000] * 3)]
     assert [bool(completion.error) for completion in completions] == [False, True, False]
     told = from_status(status_pb2.Status.FromString(completions[1].error))
     assert told.message == came_of_it.results[1].message  # which an item of a job gets
@@ -300,7 +299,7 @@ def test_an_error_that_cannot_be_told_fails_only_its_request(
 
 def test_an_output_whose_name_cannot_be_told_fails_only_its_request() -> None:
     backend = Given(lambda requests: [{"y": Y} | ({"\udc80": Y} if n == 1 else {}) for n in numbers(requests)])
-    errors = [bool(completion.error) for completion in ran(backend, 3).completions([10_000] * 3)]
+    errors = [bool(answer.completion.error) for answer in ran(backend, 3).answers([10_000] * 3)]
     assert errors == [False, True, False]
 
 
@@ -340,10 +339,10 @@ def test_what_a_model_says_at_length_is_cut() -> None:
 
 def test_elements_that_cannot_travel_fail_their_request() -> None:
     outputs = {"y": Y, "extra": np.array(["\ud800"], object)}
-    completions: list[Completion] = ran(Given(lambda _: [outputs])).completions([10_000])
+    (answer,) = ran(Given(lambda _: [outputs])).answers([10_000])
     assert (
         b"the model's output cannot travel: TypeError: tensor 'extra': a STRING element must be Unicode"
-        in completions[0].error
+        in answer.completion.error
     )
 
 

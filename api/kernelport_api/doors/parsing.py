@@ -14,18 +14,16 @@ from kernelport import limits
 from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.open_inference import inference_pb2 as open_inference_pb2
 from kernelport.v1 import inference_pb2, job_pb2, voice_pb2
-from kernelport_api.aside import SMALL_BYTES, aside
-from kernelport_api.turns import turn_if_large
-from kernelport_api.wire_format import (
-    DATA,
+from kernelport.wire_format import (
     FEW_FIELDS,
-    INPUTS,
     LEFT_OUT_BYTES,
-    SIZED,
     MalformedError,
     fields,
     fields_left,
+    outlined,
 )
+from kernelport_api.aside import SMALL_BYTES, aside
+from kernelport_api.turns import turn_if_large
 
 Parsed = TypeVar("Parsed", bound=Message)
 
@@ -41,8 +39,6 @@ _LARGE_KINDS: dict[type[Message], int] = {
     job_pb2.ReplaceItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     voice_pb2.AddVoiceRequest: limits.MAX_FIELDS,
 }
-# Data that is looked at before a model gets it.
-_LOOKED_AT = (inference_pb2.STRING, inference_pb2.BOOL, inference_pb2.U8)
 
 
 async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
@@ -86,33 +82,10 @@ def _parsed(kind: type[Parsed], body: bytes) -> Parsed:
 
 
 def _outlined(kind: type[inference_pb2.InferRequest], body: bytes) -> inference_pb2.InferRequest:
-    """The request without its large data. `has_outline` says of which bodies there is such a one."""
-    request, view, start = kind(), memoryview(body), 0
     try:
-        for field, _, begin, end in fields(kind.DESCRIPTOR, body, 0, len(body)):
-            if field is not None and field.number == INPUTS and end - begin > LEFT_OUT_BYTES:
-                request.inputs.append(_tensor(view, body, begin, end))
-            else:
-                request.MergeFromString(view[start:end])  # type: ignore[arg-type]  # any buffer will do
-            start = end
+        return outlined(body)
     except DecodeError as error:
         raise _refusal(f"expected {_a(kind)}: {error}") from error
-    return request
-
-
-def _tensor(view: memoryview, body: bytes, start: int, end: int) -> inference_pb2.Tensor:
-    """A tensor; without its data when that is megabytes of numbers."""
-    kept, data, began = [], view[:0], start
-    for field, wire, _, stop in fields(inference_pb2.Tensor.DESCRIPTOR, body, start, end):
-        if field is not None and field.number == DATA and wire == SIZED:
-            data = view[began:stop]  # the last one stands
-        else:
-            kept.append(view[began:stop])
-        began = stop
-    outline = inference_pb2.Tensor.FromString(b"".join(kept))
-    if len(data) < LEFT_OUT_BYTES or outline.dtype in _LOOKED_AT:
-        outline.MergeFromString(data)  # type: ignore[arg-type]  # any buffer will do
-    return outline
 
 
 def _parsed_in_pieces(kind: type[Parsed], body: bytes) -> Parsed:

@@ -21,10 +21,10 @@ from kernelport.errors import (
 from kernelport.limits import MAX_REQUEST_ID
 from kernelport.names import owned
 from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import INPUTS, before_data, data_of_inputs, has_outline
 from kernelport_api import calls
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.queueing.redis_errors import reached_at_once
-from kernelport_api.wire_format import before_data, data_of_inputs, has_outline
 
 # A call that is in flight elsewhere is looked for so often, and less and less.
 FIRST_POLL_S, LAST_POLL_S = 0.03, 0.5
@@ -158,7 +158,7 @@ def _digest(request: pb.InferRequest, body: bytes) -> bytes:
         zip(request.inputs, data_of_inputs(body), strict=True), key=lambda each: each[0].name
     ):
         bare = pb.Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape)
-        digest.update(before_data(bare, len(its_data)))
+        digest.update(before_data(INPUTS, bare, len(its_data)))
         digest.update(its_data)
     digest.update(pb.InferRequest(outputs=request.outputs).SerializeToString())
     return digest.digest()

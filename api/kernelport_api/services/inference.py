@@ -28,6 +28,7 @@ from kernelport.telemetry import metrics
 from kernelport.telemetry.metrics import labelled
 from kernelport.tensors import shapes_of, to_array
 from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import data_of_inputs, has_outline
 from kernelport_api import calls
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.aside import aside
@@ -40,7 +41,6 @@ from kernelport_api.queueing.live_workers import Model, WorkerView
 from kernelport_api.queueing.redis_errors import RETRY_AFTER_S, reached_at_once, unreachable
 from kernelport_api.services.counting import Counting
 from kernelport_api.services.inputs import SoundForms, are_slow_to_check, input_violations
-from kernelport_api.wire_format import data_of_inputs, has_outline
 
 # More findings than this are not looked for.
 MOST_TOLD = 100

@@ -20,19 +20,22 @@ from kernelport.broker.scripts import DeliveryState, ReadDeliveryState
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.config.deployments import Deployment
 from kernelport.config.settings import Settings
-from kernelport.errors import CancelledError, DeadlineExceededError, InternalError, to_status
+from kernelport.errors import CancelledError, DeadlineExceededError, InternalError
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.names import DEFAULT_TENANT
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1.dead_letter_pb2 import Attempt, DeadLetter
 from kernelport.v1.inference_pb2 import InferRequest
+from kernelport.wire_format import data_of_inputs, has_outline, outlined
 from kernelport_workers.backends.base import Backend
 from kernelport_workers.execution.execution import (
+    Answer,
     BatchOutcome,
     Epilogue,
     Execution,
     Overlap,
     Work,
+    failed,
     nano_dollars,
     raise_if_expired,
 )
@@ -125,7 +128,7 @@ class BatchHandler:
             return
         (request,) = self._payloads.requests(batch)
         if not self._payloads.are_in_reach(batch):
-            self._answer(batch, [Completion(id=batch.items[0].id, out_of_reach=True)])
+            self._answer(batch, [Answer(Completion(id=batch.items[0].id, out_of_reach=True))])
             return
         progress = until_done(lambda: scripts.read_progress(self._redis, batch.id))
         if progress.deaths >= self._deployments[batch.deployment].limits.max_attempts:
@@ -139,7 +142,7 @@ class BatchHandler:
 
     def _outcome(
         self, batch: Batch, read_state: ReadDeliveryState | None, lease: BatchLease
-    ) -> BatchOutcome | list[Completion] | None:
+    ) -> BatchOutcome | list[Answer] | None:
         """What to answer; None when somebody else does."""
         started = time.monotonic()
         state = self._read_state(batch, read_state)
@@ -156,7 +159,7 @@ class BatchHandler:
             self._overlap.begin()  # their bytes take a while to fetch
         requests = self._payloads.requests(batch)
         if not self._payloads.are_in_reach(batch):
-            return [Completion(id=item.id, out_of_reach=True) for item in batch.items]
+            return [Answer(Completion(id=item.id, out_of_reach=True)) for item in batch.items]
         most = self._deployments[batch.deployment].limits.max_attempts
         if len(earlier) >= most:
             return [self._bury(batch, requests[0], shared, earlier)]
@@ -191,9 +194,7 @@ class BatchHandler:
             messages.append(celery_message(single))
         until_done(lambda: scripts.split(self._redis, batch, messages, self._done_ttl_s))
 
-    def _bury(
-        self, batch: Batch, request: bytes | None, shared: Sequence[Attempt], alone: Sequence[Attempt]
-    ) -> Completion:
+    def _bury(self, batch: Batch, request: bytes | None, shared: Sequence[Attempt], alone: Sequence[Attempt]) -> Answer:
         (item,) = batch.items
         reason = f"workers died over it alone: {', '.join(attempt.worker for attempt in alone)}"
         letter = DeadLetter(
@@ -208,8 +209,7 @@ class BatchHandler:
         until_done(lambda: scripts.bury(self._redis, letter, item.tenant or DEFAULT_TENANT))
         metrics.DEAD_LETTERS.labels(batch.deployment).inc()
         log.error("dead letter %s of %s: %s", letter.id, letter.deployment, reason)
-        error = InternalError(f"given up as dead letter {letter.id}: {reason}")
-        return Completion(id=item.id, error=to_status(error).SerializeToString())
+        return failed(item.id, InternalError(f"given up as dead letter {letter.id}: {reason}"))
 
     def _run(
         self,
@@ -256,7 +256,9 @@ class BatchHandler:
         elif request is None:
             work.failure = InternalError("the request's data is gone from Redis")
         else:
-            parsed = InferRequest.FromString(request)
+            is_outlined = has_outline(request)
+            parsed = outlined(request) if is_outlined else InferRequest.FromString(request)
+            work.data = data_of_inputs(request) if is_outlined else ()
             work.inputs, work.outputs = parsed.inputs, parsed.outputs
         return work
 
@@ -271,22 +273,22 @@ class BatchHandler:
         except RedisError:
             return False  # nobody has said so
 
-    def _answer(self, batch: Batch, outcome: BatchOutcome | list[Completion]) -> None:
+    def _answer(self, batch: Batch, outcome: BatchOutcome | list[Answer]) -> None:
         limits = [self._answer_limit(item) for item in batch.items]
-        completions = outcome.completions(limits) if isinstance(outcome, BatchOutcome) else outcome
+        answers = outcome.answers(limits) if isinstance(outcome, BatchOutcome) else outcome
+        completions = [completion for completion, _ in answers]
         if self._settings.price_per_hour:
             for completion in completions:
                 completion.nano_dollars = nano_dollars(completion.used_us, self._settings.price_per_hour)
         if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
-            item.result_key: completion.response
-            for item, completion in zip(batch.items, completions, strict=True)
+            item.result_key: response or b""
+            for item, (completion, response) in zip(batch.items, answers, strict=True)
             if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same hold
         }
         results = {key: self._staged(response) for key, response in results.items()}
-        self._payloads.put_away(batch, completions)
-        reply = Reply(completions=completions).SerializeToString()
+        reply = Reply(completions=self._payloads.put_away(batch, answers)).SerializeToString()
         first = until_done(
             lambda: scripts.complete(
                 self._connection, batch, reply, results, self._done_ttl_s, self._settings.results_kept_s

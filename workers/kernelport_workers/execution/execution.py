@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import response_bytes
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
@@ -56,6 +57,19 @@ Shared = Mapping[str, tuple[pb.Tensor, Array]]
 """Inputs that requests of a batch have in common, by name: one copy in memory, however many requests."""
 
 
+class Answer(NamedTuple):
+    """What travels for one request, or one message of its stream.
+
+    Attributes:
+        completion: without the response.
+        response: a serialized InferResponse; None where there is none. It is put in only once it is known that it
+            does not travel beside the queue: each step into a message and out of it copies.
+    """
+
+    completion: Completion
+    response: bytes | None = None
+
+
 @dataclass
 class Work:
     """One request of a batch.
@@ -69,6 +83,7 @@ class Work:
         tick: tells that the model is at work.
         outputs: the names of those that are wanted; empty for the usual ones.
         tenant: whose it is.
+        data: of each input, where they come without large data.
     """
 
     id: bytes
@@ -80,6 +95,7 @@ class Work:
     tick: Callable[[], None] = lambda: None
     outputs: Sequence[str] = ()
     tenant: str = DEFAULT_TENANT
+    data: Sequence[memoryview] = ()
 
 
 @dataclass(frozen=True)
@@ -101,23 +117,23 @@ class BatchOutcome:
     started: float
     used_us: int
 
-    def completions(self, limits: Sequence[int]) -> list[Completion]:
-        """What travels: one completion for each request, in order.
+    def answers(self, limits: Sequence[int]) -> list[Answer]:
+        """What travels: one answer for each request, in order.
 
         Args:
             limits: the bytes that the answer of each may have; one that has more is an error.
         """
-        answers = zip(self.ids, self.results, self.warnings, limits, strict=True)
-        completions = [_completion(*each) for each in answers]
+        made = zip(self.ids, self.results, self.warnings, limits, strict=True)
+        answers = [_answer(*each) for each in made]
         worker_us = _microseconds(time.monotonic() - self.started)
-        for completion, result in zip(completions, self.results, strict=True):
+        for (completion, _), result in zip(answers, self.results, strict=True):
             if not isinstance(result, KernelPortError) and (lasts_us := audio_us(result)):
                 completion.audio_us = lasts_us
             completion.used_us = self.used_us
             completion.prepare_us = self.prepare_us
             completion.backend_us = self.backend_us
             completion.worker_us = worker_us
-        return completions
+        return answers
 
 
 def raise_if_expired(deadline_unix_us: int, now_us: int) -> None:
@@ -195,7 +211,7 @@ class Execution:
             violations += output_violations(work.outputs, self._backend.signature)
         if violations:
             raise InvalidArgumentError.of(violations)
-        arrays = tensors.to_arrays(own)
+        arrays = tensors.to_arrays(own, work.data)
         for tensor, array in shared:
             arrays[tensor.name] = array
         return Request(arrays, work.check, tick=work.tick, outputs=work.outputs, tenant=work.tenant)
@@ -273,22 +289,27 @@ def audio_us(outputs: Outputs) -> int:
     return round(outputs["audio"].size * _MICROSECONDS / rate) if rate > 0 else 0
 
 
-def _completion(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Completion:
+def failed(request_id: bytes, error: KernelPortError) -> Answer:
+    """The answer to a request that failed."""
+    return Answer(Completion(id=request_id, error=to_status(error).SerializeToString()))
+
+
+def _answer(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Answer:
     if isinstance(result, KernelPortError):
-        return Completion(id=request_id, error=to_status(result).SerializeToString())
+        return failed(request_id, result)
     try:
         size = tensors.wire_bytes(result)
         if warnings:
             size += sum(len(each.encode()) + 4 for each in warnings)
         if size > limit:
             too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
-            return _completion(request_id, too_large, (), limit)
-        response = pb.InferResponse(outputs=tensors.from_arrays(result), warnings=warnings).SerializeToString()
+            return failed(request_id, too_large)
+        response = response_bytes(result, pb.InferResponse(warnings=warnings))
     # Elements that are no text, more bytes than a message may have, no memory for them.
     except Exception as error:
         cannot_travel = InternalError(f"the model's output cannot travel: {in_words(error)}")
-        return _completion(request_id, cannot_travel, (), limit)
-    return Completion(id=request_id, response=response)
+        return failed(request_id, cannot_travel)
+    return Answer(Completion(id=request_id), response)
 
 
 def _microseconds(seconds: float) -> int:

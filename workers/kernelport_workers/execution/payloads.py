@@ -10,6 +10,7 @@ from kernelport.broker.connections import until_done
 from kernelport.broker.shared_folder import SharedFolder
 from kernelport.errors import ResourceExhaustedError, to_status
 from kernelport.internal.v1.queue_pb2 import Batch, Completion
+from kernelport_workers.execution.execution import Answer
 
 
 class Payloads:
@@ -46,15 +47,19 @@ class Payloads:
             requests[index] = value
         return requests
 
-    def put_away(self, batch: Batch, completions: Sequence[Completion]) -> None:
-        """Takes large responses out of completions."""
-        folder = self._folder(batch)
-        beside = [each for each in completions if len(each.response) >= self._claim_bytes]
+    def put_away(self, batch: Batch, answers: Sequence[Answer]) -> list[Completion]:
+        """Puts responses into their completions, and large ones beside the queue; gives the completions."""
+        folder, beside = self._folder(batch), 0
         # A listener may take its time.
         ttl_s = keys.FRAME_TTL_S if any(item.stream for item in batch.items) else keys.REPLIES_TTL_S
-        for index, completion in enumerate(beside):
-            response = completion.response
-            name = f"{self._worker_id}:{batch.id}:{index}.{completion.sequence}"
+        for completion, response in answers:
+            if response is None:
+                continue
+            if len(response) < self._claim_bytes:
+                completion.response = response
+                continue
+            name = f"{self._worker_id}:{batch.id}:{beside}.{completion.sequence}"
+            beside += 1
             file = folder.put(name, response, ttl_s) if folder else None
             if file is not None:
                 completion.response_file = file
@@ -67,6 +72,7 @@ class Payloads:
             key = keys.claim(name)
             until_done(partial(large.write, self._redis, key, response, ttl_s))
             completion.response_claim = key
+        return [completion for completion, _ in answers]
 
     def release(self, batch: Batch) -> None:
         """Lets go of a batch's requests."""

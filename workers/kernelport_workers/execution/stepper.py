@@ -9,24 +9,26 @@ from contextlib import ExitStack
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kernelport import tensors
 from kernelport.broker import keys, registry, scripts
 from kernelport.broker.clock import clock
 from kernelport.broker.connections import until_done
 from kernelport.broker.leases import hand_over
 from kernelport.broker.scripts import Progress
 from kernelport.config.deployments import Deployment
-from kernelport.errors import CancelledError, KernelPortError, to_status
+from kernelport.errors import CancelledError, KernelPortError
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import response_bytes
 from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, WholeAnswer
 from kernelport_workers.execution.execution import (
+    Answer,
     BatchOutcome,
     Execution,
     Work,
     audio_us,
+    failed,
     nano_dollars,
     raise_if_expired,
 )
@@ -44,7 +46,7 @@ REFRESH_S = 0.1
 # A front door that has not been heard of for so long has died: nobody takes the pieces of its streams.
 FRONT_DOOR_S = 10.0
 
-Answer = Callable[[Batch, BatchOutcome | list[Completion]], None]
+GiveAnswer = Callable[[Batch, BatchOutcome | list[Answer]], None]
 
 
 class Stepper:
@@ -62,7 +64,7 @@ class Stepper:
         backends: Mapping[str, object],
         executions: Mapping[str, Execution],
         payloads: Payloads,
-        answer: Answer,
+        answer: GiveAnswer,
         price_per_hour: float,
     ) -> None:
         self._redis = redis
@@ -125,10 +127,10 @@ class Stepper:
         except KernelPortError as error:
             if span:
                 tracing.fail(span)
-            self._end(batch, cleanup, [_failed(batch, error)])
+            self._end(batch, cleanup, [failed(batch.items[0].id, error)])
             return
         if utterance.is_done:  # all of it has been sent
-            self._end(batch, cleanup, [Completion(id=item.id, response=_message(first, {}, last=True), sequence=first)])
+            self._end(batch, cleanup, [Answer(Completion(id=item.id, sequence=first), _message(first, {}, last=True))])
             return
         backend = self._backends[batch.deployment]
         whole, is_suspect = WholeAnswer(backend.joined), progress.deaths > 0
@@ -212,7 +214,7 @@ class Stepper:
         warnings = each.utterance.request.warnings if frame.index == 0 else ()
         outputs = wanted(frame.outputs, each.work.outputs)
         response = _message(frame.index, outputs, warnings, last=frame.is_last)
-        completion = Completion(id=each.item.id, response=response, sequence=frame.index, more=not frame.is_last)
+        completion = Completion(id=each.item.id, sequence=frame.index, more=not frame.is_last)
         completion.backend_us, completion.used_us = round(each.backend_s * 1e6), round(each.used_s * 1e6)
         completion.audio_us = audio_us(frame.outputs)
         each.backend_s = each.used_s = 0.0
@@ -222,20 +224,20 @@ class Stepper:
         each.sent_s += frame.seconds
         if frame.is_last:
             completion.worker_us = round((time.monotonic() - each.started) * 1e6)
-            self._let_go(each, [completion])
+            self._let_go(each, [Answer(completion, response)])
             return
         completion.nano_dollars = nano_dollars(completion.used_us, self._price_per_hour)
-        self._payloads.put_away(each.batch, [completion])
-        reply = Reply(completions=[completion]).SerializeToString()
+        sent = self._payloads.put_away(each.batch, [Answer(completion, response)])
+        reply = Reply(completions=sent).SerializeToString()
         if not until_done(lambda: scripts.send_piece(self._redis, each.batch, frame.index, reply)):
             self._let_go(each)
 
     def _fail(self, each: InHand, error: KernelPortError) -> None:
         if each.span:
             tracing.fail(each.span)
-        self._let_go(each, [_failed(each.batch, error)])
+        self._let_go(each, [failed(each.item.id, error)])
 
-    def _let_go(self, each: InHand, answer: BatchOutcome | list[Completion] | None = None) -> None:
+    def _let_go(self, each: InHand, answer: BatchOutcome | list[Answer] | None = None) -> None:
         """The request is in hand no longer.
 
         Args:
@@ -247,7 +249,7 @@ class Stepper:
         else:
             self._end(each.batch, each.cleanup, answer)
 
-    def _end(self, batch: Batch, cleanup: ExitStack, answer: BatchOutcome | list[Completion]) -> None:
+    def _end(self, batch: Batch, cleanup: ExitStack, answer: BatchOutcome | list[Answer]) -> None:
         with cleanup, logs.about(lambda: ids_of(batch.deployment, *batch.items)):
             self._answer(batch, answer)
             until_done(lambda: scripts.forget_progress(self._redis, batch.id))
@@ -297,9 +299,4 @@ def ids_of(deployment: str, *items: BatchItem) -> dict[str, object]:
 
 def _message(sequence: int, outputs: Outputs, warnings: Sequence[str] = (), *, last: bool) -> bytes:
     """One message of a stream; the last may be one without outputs."""
-    sent = tensors.from_arrays(outputs)
-    return pb.InferResponse(outputs=sent, warnings=warnings, sequence=sequence, last=last).SerializeToString()
-
-
-def _failed(batch: Batch, error: KernelPortError) -> Completion:
-    return Completion(id=batch.items[0].id, error=to_status(error).SerializeToString())
+    return response_bytes(outputs, pb.InferResponse(warnings=warnings, sequence=sequence, last=last))

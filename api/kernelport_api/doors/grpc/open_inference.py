@@ -153,9 +153,9 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
         )
         outputs = await self._models.infer(asked)
         response = oip.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
-        for tensor in outputs:
+        for tensor, data in outputs:
             response.outputs.add(name=tensor.name, datatype=DATATYPES[tensor.dtype], shape=tensor.shape)
-            response.raw_output_contents.append(tensor.data)
+            response.raw_output_contents.append(bytes(data))
         if _value(request.parameters, _WANTS_FINAL):
             response.parameters[_FINAL].bool_param = True
         return response

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from starlette.types import ASGIApp
 
 from kernelport.counting import counted
-from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import Output
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.http.answers import JSON, Answer, Part
 from kernelport_api.doors.http.bodies import why_no_json
@@ -78,7 +78,7 @@ class OpenInferenceRoutes:
             arrived_at=arrived_at,
         )
         outputs = await self._models.infer(asked)
-        is_large = sum(len(tensor.data) for tensor in outputs) > SMALL_BYTES
+        is_large = sum(len(each.data) for each in outputs) > SMALL_BYTES
         parts = await aside(_parts, call, request, outputs) if is_large else _parts(call, request, outputs)
         is_binary, headers = len(parts) > 1, {}
         if is_binary:
@@ -198,19 +198,20 @@ def _values(tensor: _Tensor, field: str) -> Any:
         raise invalid(f"{field}.data", str(error)) from error
 
 
-def _parts(call: HttpCall, request: _Request, outputs: Sequence[pb.Tensor]) -> list[Part]:
+def _parts(call: HttpCall, request: _Request, outputs: Sequence[Output]) -> list[Part]:
     """The body of an answer: its JSON, then the outputs that are wanted as they are."""
     by_default = request.parameters.get(_ALL_WANTED) is True
     binary = {each.name: each.parameters.get(_WANTED, by_default) is True for each in request.outputs}
     told: list[Mapping[str, Any]] = []
     raw: list[Part] = []
-    for tensor in outputs:
+    for output in outputs:
+        tensor = output.tensor
         known = {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": list(tensor.shape)}
         if binary.get(tensor.name, by_default):
-            raw.append(tensor.data)
-            told.append({**known, "parameters": {_SIZE: len(raw[-1])}})
+            raw.append(output.data)
+            told.append({**known, "parameters": {_SIZE: len(output.data)}})
         else:
-            told.append({**known, "data": to_values(tensor)})
+            told.append({**known, "data": to_values(output)})
     answer: dict[str, Any] = {"model_name": call.path["model"], "model_version": VERSION, "outputs": told}
     if request.id:
         answer["id"] = request.id

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from kernelport import __version__
@@ -10,7 +10,7 @@ from kernelport.config.deployments import Deployment
 from kernelport.errors import NotFoundError
 from kernelport.open_inference import inference_pb2 as oip
 from kernelport.signature import Signature, TensorSpec
-from kernelport.v1 import inference_pb2 as pb
+from kernelport.wire_format import Output, outputs_of
 from kernelport_api.access.deployments import CallersDeployments
 from kernelport_api.calls import current
 from kernelport_api.doors.open_inference.tensors import DATATYPES, Input, as_declared, invalid, is_text, request_bytes
@@ -71,7 +71,7 @@ class Models:
         self._inference = inference
         self._tallies: defaultdict[tuple[str, str], _Tally] = defaultdict(_Tally)
 
-    async def infer(self, asked: Asked) -> Sequence[pb.Tensor]:
+    async def infer(self, asked: Asked) -> Sequence[Output]:
         """Runs a call; gives the outputs that it wants, in the order in which it wants them.
 
         Raises:
@@ -95,12 +95,12 @@ class Models:
                 tally.succeeded, tally.total_ns = tally.succeeded + 1, tally.total_ns + took_ns
             else:
                 tally.failed, tally.failed_ns = tally.failed + 1, tally.failed_ns + took_ns
-        response = pb.InferResponse.FromString(answer)
+        response, outputs = outputs_of(answer)
         tally.queue_ns += 1000 * response.queued_us
         tally.batching_ns += 1000 * response.batched_us
         tally.backend_ns += 1000 * response.backend_us
         tally.last_unix_ms = round(1000 * time.time())
-        return _wanted(response, asked.outputs)
+        return _wanted(outputs, asked.outputs)
 
     def are_taken(self) -> bool:
         """Whether calls can be taken, of whatever model."""
@@ -193,11 +193,11 @@ def parameter_s(timeout_us: object, field: str) -> float | None:
     return timeout_us / 1e6
 
 
-def _wanted(response: pb.InferResponse, names: Sequence[str]) -> Sequence[pb.Tensor]:
+def _wanted(outputs: Sequence[Output], names: Sequence[str]) -> Sequence[Output]:
     """The outputs of these names; all when there are none."""
     if not names:
-        return response.outputs
-    found: Mapping[str, pb.Tensor] = {tensor.name: tensor for tensor in response.outputs}
+        return outputs
+    found = {each.tensor.name: each for each in outputs}
     _check_names(names, found)
     return [found[name] for name in names]
 

@@ -12,7 +12,7 @@ from kernelport.errors import FieldViolation, InvalidArgumentError
 from kernelport.signature import TensorSpec, tensor_spec
 from kernelport.tensors import NUMPY_DTYPES, from_array, to_array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport_api.wire_format import before_data
+from kernelport.wire_format import INPUTS, Output, before_data
 
 # The protocol's names of element types.
 DTYPES: Mapping[str, pb.DType] = {
@@ -77,7 +77,7 @@ def request_bytes(model: str, request_id: str, inputs: Iterable[Input], outputs:
     rest = pb.InferRequest(model=model, request_id=request_id, outputs=outputs)
     parts: list[bytes | memoryview] = [rest.SerializeToString()]
     for each in inputs:
-        head = before_data(pb.Tensor(name=each.name, dtype=each.dtype, shape=each.shape), len(each.data))
+        head = before_data(INPUTS, pb.Tensor(name=each.name, dtype=each.dtype, shape=each.shape), len(each.data))
         parts += (head, each.data)
     return b"".join(parts)
 
@@ -99,13 +99,14 @@ def from_values(name: str, dtype: pb.DType, shape: Sequence[int], values: Any, f
         raise invalid(field, str(error)) from error
 
 
-def to_values(tensor: pb.Tensor) -> list[Any]:
+def to_values(output: Output) -> list[Any]:
     """The elements of an output for JSON.
 
     Raises:
         InvalidArgumentError: JSON has no way to say them.
     """
-    array = to_array(tensor).ravel()
+    tensor = output.tensor
+    array = to_array(tensor, output.data).ravel()
     otherwise = f'output "{tensor.name}": ask for it as binary data: '
     if tensor.dtype == pb.STRING:
         try:
