@@ -22,8 +22,10 @@ INPUTS, DATA = inference_pb2.InferRequest.INPUTS_FIELD_NUMBER, inference_pb2.Ten
 OUTPUTS = inference_pb2.InferResponse.OUTPUTS_FIELD_NUMBER
 # Data that is looked at before a model gets it.
 _LOOKED_AT = (inference_pb2.STRING, inference_pb2.BOOL, inference_pb2.U8)
-# From so many bytes on, an output is copied into its message once and not three times.
-_COPIED_ONCE_BYTES = 16 * 2**10
+# From so many bytes on, an output is a part of its message, and not copied into it.
+_BESIDE_BYTES = 16 * 2**10
+
+Part = bytes | memoryview
 
 
 class MalformedError(Exception):
@@ -142,7 +144,7 @@ class Output(NamedTuple):
     """One output of an answer, with its elements beside it where the tensor has none."""
 
     tensor: inference_pb2.Tensor
-    data: bytes | memoryview
+    data: Part
 
 
 def outputs_of(answer: bytes) -> tuple[inference_pb2.InferResponse, list[Output]]:
@@ -184,8 +186,8 @@ def before_data(field: int, tensor: inference_pb2.Tensor, size: int) -> bytes:
     return _tag(field) + _as_varint(len(head) + size) + head
 
 
-def response_bytes(outputs: Mapping[str, Array], rest: inference_pb2.InferResponse) -> bytes:
-    """A serialized InferResponse, into which the elements of large outputs are copied once.
+def response_parts(outputs: Mapping[str, Array], rest: inference_pb2.InferResponse) -> list[Part]:
+    """A serialized InferResponse; the elements of large outputs are parts of it as they are, without a copy.
 
     Args:
         rest: all of it but its outputs.
@@ -193,14 +195,14 @@ def response_bytes(outputs: Mapping[str, Array], rest: inference_pb2.InferRespon
     Raises:
         TypeError: as `from_array`.
     """
-    parts: list[bytes | memoryview] = [rest.SerializeToString()]
+    parts: list[Part] = [rest.SerializeToString()]
     for name, array in outputs.items():
         parts += _output_parts(name, array)
-    return b"".join(parts)
+    return parts
 
 
-def _output_parts(name: str, array: Array) -> Sequence[bytes | memoryview]:
-    if array.nbytes < _COPIED_ONCE_BYTES or not is_plain(array) or not array.flags.c_contiguous:
+def _output_parts(name: str, array: Array) -> Sequence[Part]:
+    if array.nbytes < _BESIDE_BYTES or not is_plain(array) or not array.flags.c_contiguous:
         return [inference_pb2.InferResponse(outputs=[from_array(name, array)]).SerializeToString()]
     tensor = inference_pb2.Tensor(name=name, dtype=wire_dtype(array), shape=array.shape)
     return [before_data(OUTPUTS, tensor, array.nbytes), array.reshape(-1).view(np.uint8).data]

@@ -74,8 +74,8 @@ def test_messages_whose_owners_died_go_in_the_end(tmp_path: Path, monkeypatch: p
     path = SharedFolder.create("shared")
     folder = SharedFolder.open(str(path))
     assert folder is not None
-    lasting = folder.put("a", b"1", ttl_s=60)
-    expired = folder.put("b", b"2", ttl_s=-60)
+    lasting = folder.put("a", [b"1"], ttl_s=60)
+    expired = folder.put("b", [b"2"], ttl_s=-60)
     assert lasting is not None
     assert expired is not None
     folder.sweep()
@@ -94,6 +94,6 @@ def test_a_name_that_is_no_message_names_nothing(tmp_path: Path, monkeypatch: py
     folder.discard(name)
     assert (tmp_path / "precious").exists()
     assert (tmp_path / "here" / "id").exists()
-    message = folder.put("worker:batch:0", b"message", 10)
+    message = folder.put("worker:batch:0", [b"mess", b"age"], 10)
     assert message is not None
     assert folder.get(message) == b"message"

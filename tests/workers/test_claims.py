@@ -16,7 +16,7 @@ def test_a_response_that_redis_would_not_take_is_an_error_with_its_size(monkeypa
     monkeypatch.setattr(keys, "LARGEST_VALUE_BYTES", 1000)
     completion = Completion(id=b"a")
     no_redis = cast(Any, None)  # nothing is to be sent there
-    Payloads(no_redis, None, "worker", claim_bytes=10).put_away(Batch(id="b"), [Answer(completion, bytes(1001))])
+    Payloads(no_redis, None, "worker", claim_bytes=10).put_away(Batch(id="b"), [Answer(completion, [bytes(1001)])])
     error = from_status(status_pb2.Status.FromString(completion.error))
     assert isinstance(error, ResourceExhaustedError)
     assert "at most 1,000 bytes, which is all that Redis takes; got 1,001" in error.message

@@ -7,7 +7,7 @@ import pytest
 from kernelport import tensors
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline, outlined, outputs_of, response_bytes
+from kernelport.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline, outlined, outputs_of, response_parts
 
 LARGE = LEFT_OUT_BYTES // 4 + 3
 ARRAYS = {
@@ -28,7 +28,7 @@ ARRAYS = {
 def test_an_answer_is_what_its_message_would_be(kind: str) -> None:
     outputs = {"small": np.ones(3, np.float32), kind: ARRAYS[kind], "last": np.array([7], np.int64)}
     expected = pb.InferResponse(outputs=tensors.from_arrays(outputs), warnings=["odd"], sequence=3)
-    answer = response_bytes(outputs, pb.InferResponse(warnings=["odd"], sequence=3))
+    answer = b"".join(response_parts(outputs, pb.InferResponse(warnings=["odd"], sequence=3)))
     assert pb.InferResponse.FromString(answer) == expected
     rest, found = outputs_of(answer)
     assert (list(rest.warnings), rest.sequence) == (["odd"], 3)

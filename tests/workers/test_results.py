@@ -148,7 +148,7 @@ def test_a_result_that_is_not_as_declared_fails_its_request(given: Any, finding:
 def test_a_result_as_declared_travels_bit_for_bit(outputs: Outputs) -> None:
     (answer,) = ran(Given(lambda _: [outputs])).answers([10_000])
     expected = pb.InferResponse(outputs=tensors.from_arrays(outputs)).SerializeToString()
-    assert answer.response == expected
+    assert b"".join(answer.response) == expected
 
 
 def test_shapes_that_only_a_model_file_declares_may_be_wrong_names_and_dtypes_may_not() -> None:

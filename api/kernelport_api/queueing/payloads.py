@@ -70,8 +70,8 @@ class Payloads:
     async def _put(self, folder: SharedFolder, name: str, body: bytes, ttl_s: float) -> str:
         """The name of a request in the shared folder; empty when there is no room."""
         if len(body) < _THREAD_BYTES:
-            return folder.put(name, body, ttl_s) or ""
-        putting = asyncio.get_running_loop().run_in_executor(_thread, folder.put, name, body, ttl_s)
+            return folder.put(name, [body], ttl_s) or ""
+        putting = asyncio.get_running_loop().run_in_executor(_thread, folder.put, name, [body], ttl_s)
         try:
             return await asyncio.shield(putting) or ""
         except asyncio.CancelledError:  # nobody will ask for it

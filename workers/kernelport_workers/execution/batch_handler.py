@@ -283,7 +283,7 @@ class BatchHandler:
         if tracing.is_on and not self.stepper.takes(batch):  # which has spans of its own
             tracing.record_batch(batch, completions, time.time_ns(), self._worker_id)
         results = {
-            item.result_key: response or b""
+            item.result_key: b"".join(response)
             for item, (completion, response) in zip(batch.items, answers, strict=True)
             if item.result_key and not completion.out_of_reach  # it goes on elsewhere, under the same hold
         }

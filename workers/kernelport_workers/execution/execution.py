@@ -29,7 +29,7 @@ from kernelport.speech_pace import letters
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.v1 import inference_pb2 as pb
-from kernelport.wire_format import response_bytes
+from kernelport.wire_format import Part, response_parts
 from kernelport_workers.backends.base import Backend, Outputs, Request
 from kernelport_workers.execution.results import Result, ResultCheck, travelling, wanted
 
@@ -62,12 +62,12 @@ class Answer(NamedTuple):
 
     Attributes:
         completion: without the response.
-        response: a serialized InferResponse; None where there is none. It is put in only once it is known that it
-            does not travel beside the queue: each step into a message and out of it copies.
+        response: a serialized InferResponse in parts; none where there is none. It is put in only once it is known
+            that it does not travel beside the queue: each step into a message and out of it copies.
     """
 
     completion: Completion
-    response: bytes | None = None
+    response: Sequence[Part] = ()
 
 
 @dataclass
@@ -304,7 +304,7 @@ def _answer(request_id: bytes, result: Result, warnings: Sequence[str], limit: i
         if size > limit:
             too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
             return failed(request_id, too_large)
-        response = response_bytes(result, pb.InferResponse(warnings=warnings))
+        response = response_parts(result, pb.InferResponse(warnings=warnings))
     # Elements that are no text, more bytes than a message may have, no memory for them.
     except Exception as error:
         cannot_travel = InternalError(f"the model's output cannot travel: {in_words(error)}")

@@ -53,10 +53,11 @@ class Payloads:
         # A listener may take its time.
         ttl_s = keys.FRAME_TTL_S if any(item.stream for item in batch.items) else keys.REPLIES_TTL_S
         for completion, response in answers:
-            if response is None:
+            if not response:
                 continue
-            if len(response) < self._claim_bytes:
-                completion.response = response
+            size = sum(map(len, response))
+            if size < self._claim_bytes:
+                completion.response = b"".join(response)
                 continue
             name = f"{self._worker_id}:{batch.id}:{beside}.{completion.sequence}"
             beside += 1
@@ -64,13 +65,13 @@ class Payloads:
             if file is not None:
                 completion.response_file = file
                 continue
-            if len(response) > keys.LARGEST_VALUE_BYTES:
+            if size > keys.LARGEST_VALUE_BYTES:
                 limit = f"{keys.LARGEST_VALUE_BYTES:,} bytes, which is all that Redis takes"
-                error = ResourceExhaustedError(f"outputs: expected an answer of at most {limit}; got {len(response):,}")
+                error = ResourceExhaustedError(f"outputs: expected an answer of at most {limit}; got {size:,}")
                 completion.error = to_status(error).SerializeToString()
                 continue
             key = keys.claim(name)
-            until_done(partial(large.write, self._redis, key, response, ttl_s))
+            until_done(partial(large.write, self._redis, key, b"".join(response), ttl_s))
             completion.response_claim = key
         return [completion for completion, _ in answers]
 

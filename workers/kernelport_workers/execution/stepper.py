@@ -19,7 +19,7 @@ from kernelport.errors import CancelledError, KernelPortError
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
-from kernelport.wire_format import response_bytes
+from kernelport.wire_format import Part, response_parts
 from kernelport_workers.backends.base import Outputs
 from kernelport_workers.backends.stepped import Frame, SteppedBackend, WholeAnswer
 from kernelport_workers.execution.execution import (
@@ -297,6 +297,6 @@ def ids_of(deployment: str, *items: BatchItem) -> dict[str, object]:
     return {"deployment": deployment, "requests": [item.request_id or item.id.decode() for item in items]}
 
 
-def _message(sequence: int, outputs: Outputs, warnings: Sequence[str] = (), *, last: bool) -> bytes:
+def _message(sequence: int, outputs: Outputs, warnings: Sequence[str] = (), *, last: bool) -> list[Part]:
     """One message of a stream; the last may be one without outputs."""
-    return response_bytes(outputs, pb.InferResponse(warnings=warnings, sequence=sequence, last=last))
+    return response_parts(outputs, pb.InferResponse(warnings=warnings, sequence=sequence, last=last))

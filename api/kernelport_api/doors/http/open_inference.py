@@ -3,7 +3,7 @@
 import gzip
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,8 +66,9 @@ class OpenInferenceRoutes:
     async def infer(self, call: HttpCall) -> ASGIApp:
         """Runs a request."""
         arrived_at = time.monotonic()
-        is_large = len(call.body) > SMALL_BYTES
-        request, inputs = await aside(_read, call) if is_large else _read(call)
+        head = _head_bytes(call)
+        # Binary data is not looked at here.
+        request, inputs = await aside(_read, call, head) if head > SMALL_BYTES else _read(call, head)
         asked = Asked(
             model=call.path["model"],
             version=call.path.get("version", ""),
@@ -78,8 +79,10 @@ class OpenInferenceRoutes:
             arrived_at=arrived_at,
         )
         outputs = await self._models.infer(asked)
-        is_large = sum(len(each.data) for each in outputs) > SMALL_BYTES
-        parts = await aside(_parts, call, request, outputs) if is_large else _parts(call, request, outputs)
+        binary = _binary(request, outputs)
+        in_json = sum(len(each.data) for each in outputs if each.tensor.name not in binary)
+        given = call, request, outputs, binary
+        parts = await aside(_parts, *given) if in_json > SMALL_BYTES else _parts(*given)
         is_binary, headers = len(parts) > 1, {}
         if is_binary:
             headers["Inference-Header-Content-Length"] = str(len(parts[0]))
@@ -160,13 +163,22 @@ def _named(call: HttpCall) -> tuple[str, str]:
     return call.path["model"], call.path.get("version", "")
 
 
-def _read(call: HttpCall) -> tuple[_Request, list[Input]]:
-    """A request, and its inputs."""
-    body, told = memoryview(call.body), call.header(_HEAD_BYTES)
-    if told and not (told.isdecimal() and int(told) <= len(body)):
-        expected = f"expected the bytes of the JSON, at most the {len(body):,} of the body"
+def _head_bytes(call: HttpCall) -> int:
+    """Of the JSON of a request; binary data follows."""
+    size, told = len(call.body), call.header(_HEAD_BYTES)
+    if told and not (told.isdecimal() and int(told) <= size):
+        expected = f"expected the bytes of the JSON, at most the {size:,} of the body"
         raise invalid("Inference-Header-Content-Length", f"{expected}; got {told[:32]!r}")
-    head = int(told) if told else len(body)
+    return int(told) if told else size
+
+
+def _read(call: HttpCall, head: int) -> tuple[_Request, list[Input]]:
+    """A request, and its inputs.
+
+    Args:
+        head: the bytes of its JSON.
+    """
+    body = memoryview(call.body)
     try:
         request = _decoder.decode(body[:head])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -198,16 +210,21 @@ def _values(tensor: _Tensor, field: str) -> Any:
         raise invalid(f"{field}.data", str(error)) from error
 
 
-def _parts(call: HttpCall, request: _Request, outputs: Sequence[Output]) -> list[Part]:
-    """The body of an answer: its JSON, then the outputs that are wanted as they are."""
+def _binary(request: _Request, outputs: Sequence[Output]) -> set[str]:
+    """The names of the outputs that are wanted as they are, and not in JSON."""
     by_default = request.parameters.get(_ALL_WANTED) is True
-    binary = {each.name: each.parameters.get(_WANTED, by_default) is True for each in request.outputs}
+    asked = {each.name: each.parameters.get(_WANTED, by_default) is True for each in request.outputs}
+    return {each.tensor.name for each in outputs if asked.get(each.tensor.name, by_default)}
+
+
+def _parts(call: HttpCall, request: _Request, outputs: Sequence[Output], binary: Collection[str]) -> list[Part]:
+    """The body of an answer: its JSON, then the outputs that are wanted as they are."""
     told: list[Mapping[str, Any]] = []
     raw: list[Part] = []
     for output in outputs:
         tensor = output.tensor
         known = {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": list(tensor.shape)}
-        if binary.get(tensor.name, by_default):
+        if tensor.name in binary:
             raw.append(output.data)
             told.append({**known, "parameters": {_SIZE: len(output.data)}})
         else:
