@@ -38,6 +38,7 @@ class Given(Backend):
     """Runs what a test gives it, and notes the numbers of each batch."""
 
     device = "cpu"
+    outputs_stay = True
     signature = Signature(
         inputs=[tensor_spec("x", pb.I64, [1])],
         outputs=[
@@ -70,6 +71,12 @@ class Speaks(Given):
             tensor_spec("sample_rate", pb.I32, [1], other_dtypes=[pb.F32, pb.BF16, pb.STRING], optional=True),
         ],
     )
+
+
+class Reuses(Given):
+    """The same, and it computes into memory that it has given away."""
+
+    outputs_stay = False
 
 
 class FromFile(Given):
@@ -364,3 +371,16 @@ def test_warnings_are_few_and_short() -> None:
     assert len(request.warnings) == len(set(request.warnings)) == 8
     assert max(map(len, request.warnings)) == 200
     "".join(request.warnings).encode()
+
+
+def test_outputs_stay_as_they_were_given_while_the_next_batch_runs() -> None:
+    memory = np.zeros((2, 3), np.float32)
+
+    def computed(requests: Sequence[Request]) -> list[Outputs]:
+        memory[:] += 1
+        return [{"y": memory}]
+
+    backend = Reuses(computed)
+    outcomes = [ran(backend) for _ in range(2)]
+    responses = [pb.InferResponse.FromString(b"".join(each.answers([10_000])[0].response)) for each in outcomes]
+    assert [tensors.to_array(each.outputs[0]).max() for each in responses] == [1, 2]

@@ -70,6 +70,10 @@ class Backend(ABC):
     """Whether an output of another rank or fixed size than `signature` says is a failure. Names and dtypes always
     count."""
 
+    outputs_stay: ClassVar[bool] = False
+    """Whether nobody writes to an output once it is given: outputs are sent while the next batch runs. Of a backend
+    that does not say so each is copied, as it may compute into the same memory every time."""
+
     requirements: ClassVar[Mapping[str, str]] = {}
     """The modules it imports when it loads, each with what to install where it is missing."""
 
@@ -111,8 +115,6 @@ class Backend(ABC):
     @abstractmethod
     def run(self, requests: Sequence[Request]) -> list[Outputs | KernelPortError]:
         """Runs a batch; element i of the result belongs to request i, and has the outputs that `signature` declares.
-
-        The arrays must stay as they are: they are written out while the next batch runs.
 
         A request that fails yields its error in its place. An exception means that the batch as a whole failed: the
         runner then runs its requests one by one. It also runs again, alone, each that in company yielded an error other

@@ -25,6 +25,7 @@ class ResultCheck:
     def __init__(self, backend: Backend) -> None:
         self._declared = DeclaredOutputs(backend.signature.outputs, shapes=backend.checks_output_shapes)
         self._is_speech = is_speech(backend.signature)
+        self._stay = backend.outputs_stay
         # Names, dtypes and shapes that were seen to fit, where values do not matter.
         self._fitting: set[Hashable] = set()
 
@@ -48,12 +49,12 @@ class ResultCheck:
         outputs: Outputs = {}
         for name, value in given.items():
             if type(value) is np.ndarray:
-                outputs[name] = value
+                outputs[name] = value if self._stay else value.copy()
                 continue
             try:
                 if is_masked(value):
                     return InternalError(f'output "{name}": expected an array without a mask: fill its gaps')
-                outputs[name] = np.asarray(value)
+                outputs[name] = np.asarray(value) if self._stay else np.array(value)
             # A value is anybody's object, and numpy asks it to make an array of itself.
             except Exception as error:
                 return InternalError(f'output "{name}": expected an array: {in_words(error)}')

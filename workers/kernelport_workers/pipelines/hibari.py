@@ -75,6 +75,7 @@ class HibariPipeline(SteppedBackend):
     requirements: ClassVar[Mapping[str, str]] = {"hibari": install_hint("hibari")}
     joined = frozenset({"audio", SPOKEN, SPANS})
     device = "cpu"
+    outputs_stay = True
     signature = Signature(
         inputs=[
             tensor_spec(

@@ -57,6 +57,7 @@ class LuxTTSPipeline(SteppedBackend):
 
     requirements: ClassVar[Mapping[str, str]] = dict.fromkeys(("torch", "safetensors"), install_hint("luxtts"))
     compute_options = COMPUTE_OPTIONS
+    outputs_stay = True
     signature = SIGNATURE
     joined = frozenset({"audio", "audio_file", SPOKEN, SPANS})
 
