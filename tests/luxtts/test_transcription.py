@@ -12,7 +12,7 @@ import pytest
 from hibari import Hibari
 from redis import Redis
 
-from kernelport import Client, InvalidArgumentError
+from kernelport import Client, InvalidArgumentError, UnavailableError
 from kernelport.broker import keys
 from kernelport.coercion import coerce
 from kernelport.supervisor.stack import Stack
@@ -79,6 +79,23 @@ def test_a_recording_in_which_nothing_is_said_is_refused(client: Client) -> None
     with pytest.raises(InvalidArgumentError, match="the recording of 'hum': expected speech, got none that can be"):
         speak(client, voice="hum")
     assert client.voice("hum").heard == ""
+
+
+def test_while_what_hears_cannot_be_loaded_a_recording_needs_its_words(
+    tiny: Path, recording: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "no-model").mkdir()
+    options = {"transcriber": "no-model", "phonemizer": "tests.luxtts.conftest:spell"}
+    deployments = write_deployment(tmp_path, tiny, options)
+    with (
+        serving_stack(stack_settings(deployments), ["luxtts"], tmp_path / "state") as stack,
+        Client(stack.target, timeout_s=100) as client,
+    ):
+        with pytest.raises(
+            UnavailableError, match="no-model', which hears what a recording says, cannot be loaded now"
+        ):
+            speak(client, prompt_audio=recording)
+        assert speak(client, prompt_audio=recording, prompt_text=SAID).size
 
 
 def test_the_engine_hears_what_it_encodes_and_refuses_noise(tiny: Path, recording: bytes) -> None:

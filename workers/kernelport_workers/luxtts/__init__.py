@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DependencyError,
         InvalidInputError,
         LuxTTSError,
+        NotHeardError,
         SynthesisError,
         TextError,
     )
@@ -27,6 +28,7 @@ _HOMES = {
     "DependencyError": "errors",
     "InvalidInputError": "errors",
     "LuxTTSError": "errors",
+    "NotHeardError": "errors",
     "SynthesisError": "errors",
     "TextError": "errors",
     "Pipeline": "pipeline",
@@ -45,6 +47,7 @@ __all__ = [
     "FasterWhisper",
     "InvalidInputError",
     "LuxTTSError",
+    "NotHeardError",
     "Pipeline",
     "SynthesisError",
     "TextError",

@@ -36,5 +36,9 @@ class DependencyError(LuxTTSError, ImportError):
     """An optional package is needed for this input and is not installed."""
 
 
+class NotHeardError(LuxTTSError):
+    """What hears recordings cannot be loaded now: a hub is away, or a folder holds no model."""
+
+
 class SynthesisError(LuxTTSError):
     """The network failed or produced numbers that are not finite for one utterance."""

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelport.errors import install_hint
-from kernelport_workers.luxtts.errors import DependencyError
+from kernelport.errors import in_words, install_hint
+from kernelport_workers.luxtts.errors import DependencyError, NotHeardError
 
 TRANSCRIBER_RATE = 16_000
 """Rate of the audio given to a transcriber in Hz."""
@@ -68,6 +68,7 @@ class FasterWhisper:
 
         Raises:
             DependencyError: ``faster-whisper`` is not installed.
+            NotHeardError: Its model cannot be loaded now.
         """
         with self._lock:
             if self._model is None:
@@ -85,4 +86,11 @@ class FasterWhisper:
                 f"to hear what a recording says takes the package faster-whisper: {hint}; or give its words"
             ) from error
         model, device, compute_type = self._arguments
-        return WhisperModel(model, device=device, compute_type=compute_type)
+        try:
+            return WhisperModel(model, device=device, compute_type=compute_type)
+        # The hub's client, its connections and the runtime have no base of their errors in common.
+        except Exception as error:
+            raise NotHeardError(
+                f"the model {model!r}, which hears what a recording says, cannot be loaded now ({in_words(error)}); "
+                "give the recording's words"
+            ) from error

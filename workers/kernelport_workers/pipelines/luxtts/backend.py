@@ -17,7 +17,7 @@ from kernelport.broker.connections import connect
 from kernelport.config.deployments import Deployment
 from kernelport.config.manifests import ModelFilesError
 from kernelport.config.settings import Settings
-from kernelport.errors import InternalError, KernelPortError, in_words, install_hint
+from kernelport.errors import InternalError, KernelPortError, UnavailableError, in_words, install_hint
 from kernelport.telemetry import logs
 from kernelport.tensors import Array
 from kernelport.text import NO_LEXICON, Lexicon, LexiconError, Locale, locale_named
@@ -29,6 +29,7 @@ from kernelport_workers.luxtts.errors import (
     DependencyError,
     InvalidInputError,
     LuxTTSError,
+    NotHeardError,
     SynthesisError,
 )
 from kernelport_workers.pipelines.luxtts.inputs import FORMATS, MAX_PROMPT_TEXT, SIGNATURE, flag, invalid, number, text
@@ -352,4 +353,6 @@ def _error(error: LuxTTSError, field: str) -> KernelPortError:
         return invalid(error.field, error.reason)
     if isinstance(error, DependencyError):
         return invalid(field, f"this worker lacks a package: {error}")
+    if isinstance(error, NotHeardError):
+        return UnavailableError(str(error))
     return InternalError(f"luxtts failed: {error}")
