@@ -13,6 +13,7 @@ from kernelport.supervisor.state_folder import is_alive, lock_state_folder, read
 
 _NAME = "running.json"
 _REDIS_URL = f"{PREFIX}REDIS_URL"
+_ARTIFACTS = f"{PREFIX}ARTIFACTS"
 # What differs from process to process.
 _ITS_OWN = {f"{PREFIX}WORKER_ID", f"{PREFIX}METRICS_LISTEN"}
 
@@ -82,10 +83,13 @@ def take_state_folder(state_dir: Path) -> IO[str]:
 
 def joined_environment(state_dir: Path | None = None, redis_url: str | None = None) -> dict[str, str]:
     """This process's environment, with what the processes of the stack on a state folder are told where it does not say
-    otherwise; unless `redis_url` is that of another Redis."""
+    otherwise; unless `redis_url` is that of another Redis. Outputs are in the state folder where nobody says where."""
     running = find_running(state_dir)
     told: dict[str, str] = {}
     if running is not None and redis_url in (None, running.redis_url):
         told = {name: value for name, value in running.environment.items() if name not in _ITS_OWN}
     named = {_REDIS_URL: redis_url} if redis_url else {}
-    return told | dict(os.environ) | named
+    found = told | dict(os.environ) | named
+    if state_dir is not None and not found.get(_ARTIFACTS):
+        found[_ARTIFACTS] = str(state_dir.absolute() / "artifacts")
+    return found

@@ -131,6 +131,9 @@ def test_a_backup_is_for_its_owner_s_eyes_and_restored_into_an_empty_place(stack
     listed = [json.loads(line) for line in (folder / "outputs.jsonl").read_text().splitlines()]
     assert len(listed) == DONE + 1
     assert listed[0]["path"] == ID_FILE
+    shutil.copytree(stack.settings.artifacts, tmp_path / "mounted" / "artifacts")
+    apart = ("--redis-url", stack.settings.redis_url, "--state-dir", tmp_path / "mounted")
+    assert f"{DONE + 1} outputs" in called("backup", tmp_path / "apart", *apart).stdout
     for file in (folder, folder / "redis.rdb"):
         assert not stat.S_IMODE(file.stat().st_mode) & 0o077
     assert "is not empty" in called("backup", folder, "--state-dir", state_dir(stack), expect=2).stderr
