@@ -4,6 +4,7 @@ import contextlib
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,10 +16,13 @@ _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Below, there are services that people know by their ports.
 _LOWEST_PORT = 10_000
 _TRIES = 50
+# Nobody has listened yet on what was given last: a datagram socket of the same number keeps it from being given again,
+# by other processes, too.
+_given: deque[socket.socket] = deque(maxlen=64)
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now.
+    """A TCP port on loopback that nobody listens on now, and that was given to nobody who may be about to.
 
     It is none that the system gives to outgoing connections, where there are others: such a connection would keep out
     whoever comes back to the port after a crash.
@@ -26,7 +30,8 @@ def free_port() -> int:
     ports = range(_LOWEST_PORT, _first_outgoing_port())
     for port in random.sample(ports, min(_TRIES, len(ports))):
         with contextlib.suppress(OSError):
-            return _bound_port(port)
+            _give(port)
+            return port
     return _bound_port(0)
 
 
@@ -35,6 +40,18 @@ def _first_outgoing_port() -> int:
         return int(_OUTGOING_PORTS.read_text().split()[0])
     except (OSError, ValueError, IndexError):  # it is not told here
         return _LOWEST_PORT
+
+
+def _give(port: int) -> None:
+    """Raises OSError for a port that is taken or given already."""
+    _bound_port(port)
+    mark = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        mark.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        raise
+    _given.append(mark)
 
 
 def _bound_port(port: int) -> int:
