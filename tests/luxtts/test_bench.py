@@ -43,6 +43,7 @@ def test_the_command_reports_every_path_mixed_items_and_kernels(tiny_onnx: Path)
     assert all("error" in line for line in kernels), kernels
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", ["torch", "onnx", "onnx-int8"])
 def test_mixed_items_are_each_in_one_call(tiny_onnx: Path, path: str) -> None:
     told: list[Round] = []

@@ -49,6 +49,7 @@ def test_a_tiny_comparison_measures_each_system_in_each_cell(tmp_path: Path) -> 
     assert all(system in output for system in systems)
 
 
+@pytest.mark.thorough
 def test_the_simulated_backend_tells_the_size_of_its_batches(tmp_path: Path) -> None:
     options = ("--fixed-ms", "5", "--seconds", "0.3", "--concurrency", "8")
     bench("kernelport_ops.bench.batching", tmp_path, *options)

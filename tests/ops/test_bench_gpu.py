@@ -31,6 +31,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in steps.STEPS if name not in ("checkpoints", "tuned-kernels")])
 def test_a_step_gives_records_and_a_table(name: str, setting: Setting) -> None:
     module, _, function = steps.STEPS[name].function.partition(":")
