@@ -110,6 +110,7 @@ def test_what_tenants_have_used_is_told_and_saved(studio: Stack, visit: Visit) -
     used = wait_for(lambda: ask(studio.url, "GET", "/api/usage").json()["usage"])
     page = visit("operate")
     row = page.get_by_role("region", name="Usage").get_by_role("row").filter(has_text="default")
+    row.wait_for()
     calls, _, characters = (text.replace(",", "") for text in row.get_by_role("cell").all_inner_texts()[1:4])
     assert int(calls) >= sum(each["calls"] for each in used) > 0
     assert int(characters) >= len("Good morning.")
