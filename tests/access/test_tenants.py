@@ -99,7 +99,9 @@ def test_a_list_of_jobs_goes_on_where_its_page_ended(guarded: Guarded, both: tup
     assert len(set(whole)) == len(whole)
 
 
-def test_voices_of_the_same_name_are_apart(guarded: Guarded, both: tuple[Client, Client]) -> None:
+def test_voices_of_the_same_name_are_apart(
+    guarded: Guarded, tokens: tuple[str, str], both: tuple[Client, Client]
+) -> None:
     for number, client in enumerate(both):
         client.add_voice("narrator", _recording(number), consent="signed", owner=f"owner {number}")
     with pytest.raises(AlreadyExistsError):
@@ -107,6 +109,11 @@ def test_voices_of_the_same_name_are_apart(guarded: Guarded, both: tuple[Client,
     for number, client in enumerate(both):
         assert [(voice.name, voice.owner) for voice in client.voices()] == [("narrator", f"owner {number}")]
         assert client.voice("narrator").owner == f"owner {number}"
+    for token, path in zip((*tokens, guarded.first), ("narrator", "narrator", f"{OTHER}~narrator"), strict=True):
+        heard = ask(
+            guarded.stack.url, "GET", f"/api/voices/{path}/recording", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert heard.body == _recording(int(token != tokens[0])), "its own, not that of the other tenant"
     with guarded.client() as admin:
         assert {voice.name for voice in admin.voices()} == {"narrator", f"{OTHER}~narrator"}
         assert admin.voice(f"{OTHER}~narrator").owner == "owner 1"

@@ -98,7 +98,8 @@ class Voices(voice_pb2_grpc.VoiceServiceServicer):
             VoiceNotFoundError: there is none of this name.
         """
         voice = (await self.GetVoice(pb.GetVoiceRequest(name=name), None)).voice  # type: ignore[arg-type]
-        audio = await reached(self._redis.hget(keys.VOICE_RECORDINGS, name))
+        tenant, own_name = owner_of(calls.current().principal.stored(name))
+        audio = await reached(self._redis.hget(keys.owned(keys.VOICE_RECORDINGS, tenant), own_name))
         if audio is None:
             raise voices.VoiceNotFoundError(name)
         return voice, audio
