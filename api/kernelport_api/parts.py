@@ -51,7 +51,7 @@ from kernelport_api.services.jobs.store import JobStore
 from kernelport_api.services.jobs.submission import Submission
 from kernelport_api.services.jobs.waiting import Waiting
 from kernelport_api.services.operations import Operations
-from kernelport_api.services.records import Records
+from kernelport_api.services.records import BatchRecord, Records
 from kernelport_api.services.stock import Stock
 from kernelport_api.services.usage import Usage
 from kernelport_api.services.voices import Voices
@@ -177,7 +177,7 @@ class Parts:
                 stop,
             ),
             files=Files(redis.calls, artifacts, stock, settings.job_retention_s),
-            batches=Records(redis.calls, keys.BATCHES),
+            batches=Records(redis.calls, keys.BATCHES, BatchRecord),
             operations=Operations.of(settings, redis.calls, deployments, workers, self.figures, store, waiting),
             stop=stop,
             not_serving=lambda: self.health.reason,

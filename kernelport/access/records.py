@@ -1,11 +1,12 @@
 """What the store knows of keys and tenants, as JSON that operators can read."""
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from kernelport.access.principals import SCOPES, Principal
-from kernelport.access.quotas import Quotas
+from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.broker import stored
 from kernelport.errors import FieldViolation
 from kernelport.names import DEFAULT_TENANT, is_tenant_name
@@ -27,7 +28,7 @@ class Secret(msgspec.Struct, frozen=True):
         expires_unix_us: when it is no longer valid, beside the end of the key itself; 0 for never.
     """
 
-    sha256: str
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
     expires_unix_us: int = 0
 
 
@@ -97,6 +98,17 @@ def decode(kind: type[Kind], value: bytes, where: str) -> Kind | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         stored.tell(stored.StoredError(f"{where}: expected the JSON of a {kind.__name__}: {error}"))
         return None
+
+
+def is_sound(record: KeyRecord | TenantRecord, stored_as: str) -> bool:
+    """Whether a record may be of our making: it stands under its own name, a tenant can have the name that is in it,
+    which becomes part of keys and paths, and its quotas are such."""
+    own, tenant = (record.id, record.tenant) if isinstance(record, KeyRecord) else (record.name, record.name)
+    try:
+        Quotas.of(record.quotas.given())
+    except QuotaError:
+        return False
+    return own == stored_as and is_tenant_name(tenant)
 
 
 def key_violations(record: KeyRecord, now_us: int) -> list[FieldViolation]:

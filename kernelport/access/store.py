@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from kernelport.access.records import KeyRecord, TenantRecord, decode, encode
+from kernelport.access.records import KeyRecord, TenantRecord, decode, encode, is_sound
 from kernelport.broker import keys, stored
 from kernelport.broker.lua_files import LuaFiles
 
@@ -100,8 +100,14 @@ class AccessStore:
 
 
 def _records(kind: Any, found: Mapping[bytes, bytes], where: str) -> dict[str, Any]:
-    read = {stored.name(name): decode(kind, value, f"{where} {stored.name(name)}") for name, value in found.items()}
-    return {name: record for name, record in read.items() if record is not None}
+    read: dict[str, Any] = {}
+    for name, value in ((stored.name(name), value) for name, value in found.items()):
+        record = decode(kind, value, f"{where} {name}")
+        if record is not None and is_sound(record, name):
+            read[name] = record
+        elif record is not None:
+            stored.tell(stored.StoredError(f"{where} {name}: expected a {kind.__name__} of this name, for a tenant"))
+    return read
 
 
 def _seconds(value: bytes) -> int:

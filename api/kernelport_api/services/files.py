@@ -14,7 +14,7 @@ from kernelport.jobs.artifacts import Artifacts, storage_errors
 from kernelport.names import owned
 from kernelport_api import calls
 from kernelport_api.services.audited import tell
-from kernelport_api.services.records import Record, Records
+from kernelport_api.services.records import FileRecord, Record, Records
 from kernelport_api.services.stock import Stock
 
 CHUNK_BYTES = 256 * 2**10
@@ -36,7 +36,7 @@ class Files:
 
     def __init__(self, redis: Redis, artifacts: Artifacts, stock: Stock, kept_s: float) -> None:
         self._stock = stock
-        self._records = Records(redis, keys.FILES)
+        self._records = Records(redis, keys.FILES, FileRecord)
         self._artifacts = artifacts
         self._kept_s = kept_s
 
