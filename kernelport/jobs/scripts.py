@@ -47,7 +47,7 @@ Name = Literal[
 
 # A tick makes no more of them; the next one does.
 _MOST_TICKETS = 32
-_FILES = LuaFiles("kernelport.jobs", moves=lua_moves())
+_FILES = LuaFiles("kernelport.jobs", moves=lua_moves(), used=LuaFiles("kernelport.access").source("used"))
 
 
 def run(redis: Redis | AsyncRedis, name: Name, *arguments: str | bytes | float) -> Any:

@@ -24,6 +24,18 @@ CALLERS, DOORS, CALLS = 64, ("door-1", "door-2"), 1200
 TEXT = InferRequest(model="m", inputs=to_tensors({"text": np.frombuffer("zwölf Zeichen".encode(), np.uint8)}))
 CHARACTERS = len("zwölf Zeichen")
 
+CALLS_KEY, RATE_KEY = keys.quota_calls("tenant:acme"), keys.quota_rate("tenant:acme")
+FORGED = [
+    ("HSET", "DAY", "characters", "many"),
+    ("HSET", "DAY", "characters", "1.5"),
+    ("HSET", "DAY", "bytes", "9" * 30),
+    ("SET", "DAY", "a text"),
+    ("HSET", CALLS_KEY, "door-1", "many"),
+    ("SET", CALLS_KEY, "a text"),
+    *(("SET", RATE_KEY, value) for value in ("soon", "inf", "nan", "9" * 30)),
+    ("RPUSH", RATE_KEY, "soon"),
+]
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -193,6 +205,31 @@ async def test_a_key_and_its_tenant_both_limit_it(doors: list[CallQuotas]) -> No
             with pytest.raises(QuotaExceededError, match="tenant:acme may have 2"):
                 async with _let_in(doors[0], [both[0], ("key:b", Quotas(calls=5))]):
                     pass
+
+
+@pytest.mark.parametrize("forged", FORGED)
+async def test_what_others_have_written_of_one_lets_nobody_down(
+    forged: tuple[str, ...], redis: Redis, doors: list[CallQuotas]
+) -> None:
+    limited = holders(calls=9, calls_a_second=1000, characters_a_day=10**6)
+    async with _let_in(doors[0], limited):
+        day = next(iter(await redis.keys("kp:quota-day:*")))
+        await redis.delete(day, keys.quota_calls("tenant:acme"), keys.quota_rate("tenant:acme"))
+        await redis.execute_command(*(part.replace("DAY", day.decode()) for part in forged))
+        async with _let_in(doors[1], [("tenant:other", Quotas(calls=1))]):
+            pass
+        async with _let_in(doors[1], limited):
+            assert await in_flight(redis) | {b"door-1": b"1"} == {b"door-1": b"1", b"door-2": b"1"}
+    await _until_empty(redis)
+    async with _let_in(doors[0], limited):
+        pass
+
+
+async def test_a_rate_that_is_raised_holds_at_once(doors: list[CallQuotas]) -> None:
+    async with _let_in(doors[0], holders(calls_a_second=0.001)):
+        pass
+    async with _let_in(doors[0], holders(calls_a_second=1000)):
+        pass
 
 
 @asynccontextmanager

@@ -9,13 +9,16 @@ from kernelport.broker import keys
 from kernelport.broker.lua_files import LuaFiles
 from kernelport.jobs.states import lua_moves
 
+USED = LuaFiles("kernelport.access").source("used")
 ROOMS = {
+    "kernelport.access": LuaFiles("kernelport.access"),
     "kernelport.broker": LuaFiles("kernelport.broker"),
-    "kernelport.jobs": LuaFiles("kernelport.jobs", moves=lua_moves()),
+    "kernelport.jobs": LuaFiles("kernelport.jobs", moves=lua_moves(), used=USED),
     "kernelport_ops.autoscale": LuaFiles("kernelport_ops.autoscale"),
 }
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = {
+    "kernelport.access": REPOSITORY / "kernelport/access/lua",
     "kernelport.broker": REPOSITORY / "kernelport/broker/lua",
     "kernelport.jobs": REPOSITORY / "kernelport/jobs/lua",
     "kernelport_ops.autoscale": REPOSITORY / "ops/kernelport_ops/autoscale/lua",

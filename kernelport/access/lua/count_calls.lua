@@ -6,6 +6,7 @@
 --   what is given back: {number of a holder, day, characters, bytes}.
 -- Gives the day, then for each call 0 when it is counted in, else {number of the holder, which of its quotas from 1,
 -- what it has used, milliseconds until trying again makes sense; -1 where nobody knows}.
+-- include used
 -- keys front_door quota_calls quota_rate quota_day QUOTA_CALLS_TTL_S QUOTA_DAY_TTL_S
 local own, holders, calls, given_back = unpack(cmsgpack.unpack(ARGV[1]))
 local RATE, CALLS, CHARACTERS, BYTES = 1, 2, 3, 4
@@ -25,19 +26,29 @@ end
 
 -- What other front doors have in flight; of one that is dead, nothing is left.
 local function in_flight_elsewhere(key)
-    local sum, found = 0, redis.call('HGETALL', key)
+    local sum, found = 0, redis.pcall('HGETALL', key)
+    if found.err then redis.call('DEL', key) end
     for i = 1, #found, 2 do
-        if not lives(found[i]) then
+        local calls = whole_number(found[i + 1])
+        if not calls or not lives(found[i]) then
             redis.call('HDEL', key, found[i])
         elseif found[i] ~= own then
-            sum = sum + tonumber(found[i + 1])
+            sum = sum + calls
         end
     end
     return sum
 end
 
+-- When the next call is early no more: at most as far from now as this rate brings it, which may have been another one.
+local function next_at(name, rate)
+    local key = quota_rate_key(name)
+    local at = tonumber(redis.pcall('GET', key) or now)
+    return at and at <= now + BURST_S + 1 / rate and at or now
+end
+
 for _, back in ipairs(given_back) do
     local key = quota_day_key(holders[back[1]][1], string.format('%d', back[2]))
+    used_in_day(key)
     if redis.call('EXISTS', key) == 1 then
         redis.call('HINCRBY', key, 'characters', string.format('%d', -back[3]))
         redis.call('HINCRBY', key, 'bytes', string.format('%d', -back[4]))
@@ -50,10 +61,9 @@ for i, holder in ipairs(holders) do
     local state = {here = here, elsewhere = 0, next_at = now, characters = 0, bytes = 0}
     state.limits = {holder[3], holder[4], holder[5], holder[6]}
     if state.limits[CALLS] >= 0 then state.elsewhere = in_flight_elsewhere(quota_calls_key(name)) end
-    if state.limits[RATE] >= 0 then state.next_at = tonumber(redis.call('GET', quota_rate_key(name)) or now) end
+    if state.limits[RATE] >= 0 then state.next_at = next_at(name, state.limits[RATE]) end
     if state.limits[CHARACTERS] >= 0 or state.limits[BYTES] >= 0 then
-        local used = redis.call('HMGET', quota_day_key(name, string.format('%d', day)), 'characters', 'bytes')
-        state.characters_before, state.bytes_before = tonumber(used[1] or 0), tonumber(used[2] or 0)
+        state.characters_before, state.bytes_before = used_in_day(quota_day_key(name, string.format('%d', day)))
     end
     states[i] = state
 end

@@ -37,7 +37,7 @@ local tenant = tenant_of(job)
 local characters, size = tonumber(ARGV[12] or 0), tonumber(ARGV[13] or 0)
 local used = {items = succeeded + failed, characters = characters, bytes = size, audio_us = ARGV[6], used_us = ARGV[7],
   nano_dollars = ARGV[11]}
-for name, amount in pairs(used) do redis.call('HINCRBY', day, tenant .. ':' .. name, amount) end
+for name, amount in pairs(used) do add_used(day, tenant .. ':' .. name, amount) end
 redis.call('EXPIRE', day, USAGE_TTL_S)
 change_page(job, page, -characters, -size)
 if waiting > 0 then

@@ -2,6 +2,7 @@
 -- it by page, as JSON [day, characters, bytes, holders ...], of those of its items that have not succeeded: one that
 -- succeeds is paid for. What is left when the job is over is given back, and its day is 0 from then on; items that run
 -- again are counted again. Pages of callers who have no such quota are not in it.
+-- include used
 -- keys job quota_day
 -- keys QUOTA_DAY_TTL_S
 local DAY_S = 86400
@@ -21,6 +22,7 @@ end
 
 local function add_to_day(holder, day, characters, bytes)
   local key = quota_day_key(holder, string.format('%d', day))
+  used_in_day(key)
   redis.call('HINCRBY', key, 'characters', string.format('%d', characters))
   redis.call('HINCRBY', key, 'bytes', string.format('%d', bytes))
   redis.call('EXPIRE', key, QUOTA_DAY_TTL_S)
@@ -32,9 +34,9 @@ local function may_use(holders, characters, bytes)
   local time = redis.call('TIME')
   local day = math.floor(time[1] / DAY_S)
   for _, holder in ipairs(holders) do
-    local used = redis.call('HMGET', quota_day_key(holder[1], string.format('%d', day)), 'characters', 'bytes')
+    local used = {used_in_day(quota_day_key(holder[1], string.format('%d', day)))}
     for i, amount in ipairs({characters, bytes}) do
-      local limit, had = holder[i + 1], tonumber(used[i] or 0)
+      local limit, had = holder[i + 1], used[i]
       if limit >= 0 and had + amount > limit then
         local quota = i == 1 and 'characters_a_day' or 'bytes_a_day'
         return false, {'quota', holder[1], quota, limit, had, 1000 * ((day + 1) * DAY_S - time[1])}
