@@ -92,3 +92,9 @@ def test_days_that_are_none_are_refused(guarded: Guarded, query: str) -> None:
     headers = {"Authorization": f"Bearer {guarded.first}"}
     reply = ask(guarded.stack.url, "GET", f"/api/usage?{query}", headers=headers)
     assert (reply.status, reply.json()["error"]["violations"][0]["field"]) == (400, "first_day")
+
+
+def test_the_first_days_that_there_are_have_no_month_before_them(guarded: Guarded) -> None:
+    headers = {"Authorization": f"Bearer {guarded.other}"}
+    reply = ask(guarded.stack.url, "GET", "/api/usage?last_day=0001-01-05", headers=headers)
+    assert (reply.status, reply.json()) == (200, {"usage": []})

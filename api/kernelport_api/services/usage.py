@@ -121,7 +121,8 @@ class Usage:
 
 def _days(request: pb.GetUsageRequest) -> Sequence[date]:
     last = _day("last_day", request.last_day, datetime.fromtimestamp(clock.now(), UTC).date())
-    first = _day("first_day", request.first_day, last - timedelta(days=DEFAULT_DAYS - 1))
+    before = min(DEFAULT_DAYS - 1, (last - date.min).days)
+    first = _day("first_day", request.first_day, last - timedelta(days=before))
     count = (last - first).days + 1
     if not 1 <= count <= MOST_DAYS:
         found = f"expected at most {MOST_DAYS} days up to {last}, got {first}"
@@ -144,7 +145,7 @@ def _rows(day: date, used: Mapping[bytes, bytes]) -> list[pb.Usage]:
     for field, value in used.items():
         tenant, _, what = stored.name(field).partition(":")
         try:
-            amounts.setdefault(tenant, {})[what] = stored.number(value, keys.usage("*"))
+            amounts.setdefault(tenant, {})[what] = max(0, stored.number(value, keys.usage("*")))
         except stored.StoredError as error:
             stored.tell(error)
     return [
