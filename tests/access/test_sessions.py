@@ -121,6 +121,10 @@ def test_nothing_but_what_was_signed_is_taken() -> None:
     for path in ("/b", "/a/", "/A", "/a\n"):
         with pytest.raises(UnauthenticatedError):
             signs.of_address(path, address)
+    # What is signed is one text: none that is cut elsewhere passes for it.
+    key_id, secret, ends, signature = signs.address(KEY, "/a\n/b").split(".")
+    with pytest.raises(UnauthenticatedError):
+        signs.of_address("/b", f"{key_id}.{secret}.{ends}\n/a.{signature}")
 
 
 def _signed_in(guarded: Guarded, token: str) -> Reply | None:

@@ -73,7 +73,8 @@ class Signatures:
     def _checked(self, kind: str, path: str, text: str, may_be_over: bool = False) -> Signed:
         key_id, secret, ends, signature = (*text[:_LONGEST].split("."), *[""] * 4)[:4]
         expected = self._signature(kind, key_id, secret, ends, path)
-        if not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
+        # A path has any character: what is before it ends where a time does.
+        if not ends.isdecimal() or not hmac.compare_digest(expected.encode(), signature.encode(errors="replace")):
             raise UnauthenticatedError(f"expected a {kind} that was signed here", reason="SIGNATURE_INVALID")
         if int(ends) <= clock.now() and not may_be_over:
             raise UnauthenticatedError(f"the time of this {kind} is over", reason="SIGNATURE_EXPIRED")
