@@ -121,6 +121,7 @@ def test_a_key_ends_at_its_time(guarded: Guarded) -> None:
 def test_a_key_may_be_for_some_deployments_alone(guarded: Guarded) -> None:
     with guarded.client() as admin:
         _, token = admin.access.create_key("narrow", scopes=["infer", "jobs"], deployments=["hibari-en"])
+        job = admin.jobs.submit("identity-onnx", [ROW])
     with guarded.client(token) as client:
         wait_for(lambda: _lists(client))
         assert [each.name for each in client.deployments()] == ["hibari-en"]
@@ -134,6 +135,10 @@ def test_a_key_may_be_for_some_deployments_alone(guarded: Guarded) -> None:
                 call()
             told = 'no deployment is named "identity-onnx"; there are: hibari-en'
             assert refused.value.message.endswith(told), "and not where the deployments file is"
+        own = client.jobs.submit("hibari-en", ["One."])
+        assert [each.id for each in client.jobs.list()] == [own.id]
+        with pytest.raises(NotFoundError, match="there is no job"):
+            client.jobs.cancel(job.id)
     with guarded.client() as admin:
         admin.access.revoke_key("narrow")
         _, token = admin.access.create_key("idle", scopes=["infer"], deployments=["luxtts-of-old"])

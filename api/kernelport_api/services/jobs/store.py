@@ -107,13 +107,13 @@ class JobStore:
         return JobRecord(job_id, fields) if b"spec" in fields else None
 
     async def get(self, job_id: str) -> JobRecord:
-        """A job.
+        """A job, as the caller may know of it.
 
         Raises:
-            JobNotFoundError: when there is none of that id.
+            JobNotFoundError: when there is none of that id, or its deployment is none of those that the caller may use.
         """
         record = await self.find(job_id) if job_id else None
-        if record is None:
+        if record is None or not calls.current().principal.may_use(record.deployment):
             raise _no_job(job_id)
         return record
 
@@ -173,6 +173,7 @@ class JobStore:
     ) -> tuple[list[pb.Job], str]:
         """The jobs that the caller sees, newest first, and the token of what follows."""
         created, before = read_job_token(token)
+        principal = calls.current().principal
         found: list[pb.Job] = []
         indexes = [keys.owned(keys.JOBS, tenant) for tenant in await seen_tenants(self.redis)]
         while True:
@@ -188,7 +189,9 @@ class JobStore:
                 except stored.StoredError as error:
                     stored.tell(error)
                     continue
-                if (not deployment or record.deployment == deployment) and (not states or job.state in states):
+                if deployment not in ("", record.deployment) or not principal.may_use(record.deployment):
+                    continue
+                if not states or job.state in states:
                     found.append(job)
                     if len(found) == most:
                         return found, job_token(created, before)

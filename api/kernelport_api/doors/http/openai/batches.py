@@ -17,6 +17,7 @@ from kernelport.speech_request import FORMATS
 from kernelport.v1 import job_pb2 as pb
 from kernelport.v1.voice_pb2 import ListVoicesRequest
 from kernelport_api.access.deployments import CallersDeployments
+from kernelport_api.calls import current
 from kernelport_api.doors.http.answers import json_answer
 from kernelport_api.doors.http.api.queries import Query, field, invalid, known
 from kernelport_api.doors.http.api.submission import OUTPUT_FORMATS, Submitting
@@ -121,7 +122,8 @@ class Batches:
         """Batches, newest first, a page of them."""
         for record in await self._records.over():
             await self._records.forget(record["id"])
-        found = sorted(await self._records.all(), key=lambda record: (record["created_at"], record["id"]), reverse=True)
+        seen = [record for record in await self._records.all() if self._is_seen(record)]
+        found = sorted(seen, key=lambda record: (record["created_at"], record["id"]), reverse=True)
         told = page(found, Query(call), _DEFAULT_PAGE, _MOST_PAGE)
         told["data"] = [_shown(record, await self._job(record)) for record in told["data"]]
         return json_answer(told)
@@ -141,9 +143,15 @@ class Batches:
     async def _get(self, call: HttpCall) -> Record:
         batch_id = call.path["batch"]
         record = await self._records.get(batch_id)
-        if record is None:
+        if record is None or not self._is_seen(record):
             raise BatchNotFoundError(f'batch_id: there is no batch "{batch_id[:64]}"')
         return record
+
+    def _is_seen(self, record: Record) -> bool:
+        """Whether the caller may use the deployment of a batch: one that has failed may name none that there is."""
+        name, principal = record["model"], current().principal
+        names = {name, self._deployments.aliases.models.get(name, name)}
+        return not record["job"] or any(map(principal.may_use, names))
 
     async def _job(self, record: Record) -> pb.Job | None:
         """The job of a batch; None when it has none, or none any more."""
