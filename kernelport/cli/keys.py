@@ -56,7 +56,9 @@ def create(
     target: str,
 ) -> None:
     """Make the key NAME, and show it this once."""
-    ends = datetime.now(UTC) + expires if expires else None
+    ends = None if expires is None else datetime.now(UTC) + expires
+    if deployments and not _parts(deployments):  # none would be all
+        raise click.BadParameter("--deployments: expected names of deployments, got none")
     with Client(target) as client:
         key, token = client.access.create_key(
             name,

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from kernelport.access.quotas import QuotaError, Quotas
 from kernelport.cli import options, tables
 from kernelport.client import Client
-from kernelport.config.schema import ConfigError
+from kernelport.config.schema import ConfigError, read_yaml
 from kernelport.errors import NotFoundError
 from kernelport.shapes import plain
 from kernelport.v1.access_pb2 import Tenant
@@ -85,13 +84,10 @@ def _read(file: Path) -> list[tuple[str, float, dict[str, float]]]:
     Raises:
         ConfigError: when it is no such file.
     """
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{file}: expected YAML: {error}"]) from error
+    found = read_yaml(file)
     if not isinstance(found, dict):
         raise ConfigError([f"{file}: expected the names of tenants, with weight and quotas below each"])
-    return [_tenant(file, str(name), told) for name, told in found.items()]
+    return [_tenant(file, name, told) for name, told in found.items()]
 
 
 def _tenant(file: Path, name: str, told: Any) -> tuple[str, float, dict[str, float]]:

@@ -26,6 +26,7 @@ from kernelport import (
 )
 from kernelport.broker import keys
 from tests.access.conftest import Guarded
+from tests.cli.running import called
 from tests.waiting import wait_for
 
 ROW = {"x": np.ones((1, 1, 1, 4), np.float32)}
@@ -211,6 +212,20 @@ def test_the_command_line_makes_lists_and_ends_keys(guarded: Guarded) -> None:
     assert "2" in run("tenants", "show", "acme")
     assert run("keys", "revoke", "by-hand").strip() == "1 revoked"
     assert "by-hand" not in run("keys", "list")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--expires", "0s"), "expires_unix_us: expected a time to come"),
+        (("--deployments", ""), "--deployments: expected names of deployments, got none"),
+        (("--deployments", ","), "--deployments: expected names of deployments, got none"),
+    ],
+)
+def test_no_limit_of_a_new_key_is_left_out(given: tuple[str, str], told: str, guarded: Guarded) -> None:
+    command = ("keys", "create", "limited-to-nothing", "--scope", "infer", *given, "--target", guarded.stack.target)
+    ended = called(*command, KERNELPORT_API_KEY=guarded.first, expect=2)
+    assert told in ended.stderr
 
 
 def test_no_key_is_told_in_a_log_or_an_error(guarded: Guarded) -> None:

@@ -134,6 +134,19 @@ def test_tenants_come_from_a_file(guarded: Guarded, limited: Client, tmp_path: P
     assert "limited.quotas: calls: expected a number such as 20 or 1e6" in admin(
         guarded, "tenants", "apply", file, expect=2
     )
+    # Of a name that YAML reads as a number, or has twice, nobody knows which tenant was meant.
+    for text, told in ((f"{TENANT}: {{}}\n007: {{}}\n", "in quotes"), (f"{TENANT}: {{}}\n" * 2, "duplicate key")):
+        file.write_text(text)
+        assert told in admin(guarded, "tenants", "apply", file, expect=2).replace("\n", " ")
+
+
+def test_a_weight_of_nothing_is_refused(guarded: Guarded, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(f"{TENANT}: {{weight: 0}}\n")
+    for command in (("set", TENANT, "--weight", 0), ("apply", file)):
+        assert "weight: expected a number above 0, got 0" in admin(guarded, "tenants", *command, expect=2)
+    headers = {"Authorization": f"Bearer {guarded.first}"}
+    assert ask(guarded.stack.url, "PUT", f"/api/tenants/{TENANT}", {"weight": 0}, headers).status == 400
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from kernelport.client.calling.messages import checked_names, message, unix_us
+from kernelport.client.calling.messages import checked_names, checked_weight, message, unix_us
 from kernelport.client.calling.sync import Channel
 from kernelport.v1 import access_pb2 as pb
 from kernelport.v1.access_pb2_grpc import AccessServiceStub
@@ -97,9 +97,9 @@ class Access:
             quotas: what all of its keys together may use, by name: calls_a_second, calls (at a time), characters_a_day,
                 bytes_a_day, items_waiting, stored_bytes, voices. What is not there is not limited.
         """
-        request = pb.SetTenantRequest(tenant=message(pb.Tenant, name=name, weight=weight, quotas=quotas or {}))
-        tenant: pb.Tenant = (self._call("SetTenant", request)).tenant
-        return tenant
+        tenant = message(pb.Tenant, name=name, weight=checked_weight(weight), quotas=quotas or {})
+        made: pb.Tenant = (self._call("SetTenant", pb.SetTenantRequest(tenant=tenant))).tenant
+        return made
 
     def list_tenants(self) -> list[pb.Tenant]:
         """Every tenant, sorted by name."""

@@ -107,6 +107,17 @@ def unix_us(field: str, time_of: datetime | None) -> int:
     raise InvalidArgumentError.of([FieldViolation(field, f"expected a datetime after 1970, got {show(time_of)}")])
 
 
+def checked_weight(weight: float) -> float:
+    """The weight of a tenant.
+
+    Raises:
+        InvalidArgumentError: when it is 0, which stands for none in a message.
+    """
+    if weight == 0:
+        raise InvalidArgumentError.of([FieldViolation("weight", "expected a number above 0, got 0")])
+    return weight
+
+
 def deadline_fields(deadline: datetime | timedelta | None) -> dict[str, int]:
     """The fields of a message that say when a job expires: a time, or a duration that the server counts.
 

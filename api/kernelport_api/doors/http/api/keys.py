@@ -78,6 +78,8 @@ class KeyRoutes:
     async def set_tenant(self, call: HttpCall) -> ASGIApp:
         """Makes a tenant, or puts `weight` and `quotas` in the place of what it has."""
         given = known(await call.json(), "weight", "quotas")
+        if given.get("weight") == 0:  # which stands for none in a message
+            raise invalid("weight", "expected a number above 0, got 0")
         tenant = checked(lambda: pb.Tenant(name=call.path["tenant"], weight=given.get("weight")), "weight")
         checked(lambda: tenant.quotas.update(field(given, "quotas", dict, {})), "quotas")
         request = with_short_texts(pb.SetTenantRequest(tenant=tenant))
