@@ -96,6 +96,13 @@ class Channel(kombu_redis.Channel):
             log.exception("dropped an entry of a queue that cannot be read")
             raise Empty from None
 
+    def _receive_one(self, c: Any) -> Any:
+        try:
+            return super()._receive_one(c)
+        except _UNREADABLE as error:
+            log.error("dropped a message to all workers that cannot be read: %s: %s", type(error).__name__, error)
+            return False
+
     def _do_restore_message(
         self, payload: Any, exchange: Any, routing_key: Any, pipe: Any, leftmost: bool = False
     ) -> None:

@@ -74,3 +74,12 @@ def test_a_message_that_cannot_be_read_is_dropped_and_the_rest_goes_on(running: 
         running.release()
         assert (first.result(), second.result()) == (1, 2)
     wait_for(lambda: running.unanswered() == 0)
+
+
+def test_what_is_said_to_all_workers_and_cannot_be_read_ends_none(running: Plane, control: Any) -> None:  # noqa: F811
+    inspect = control.inspect(**ASKING)
+    (before,) = inspect.stats().values()
+    assert running.redis.publish("/0.kernelport.pidbox", b"[" * 100_000) == 1
+    (after,) = inspect.stats().values()
+    assert after["pid"] == before["pid"]
+    assert running.infer(1) == 1
