@@ -115,6 +115,12 @@ def test_a_first_key_that_is_none_is_told_without_telling_it() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_an_empty_file_is_no_first_key_and_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "key").touch()
+    with pytest.raises(SettingsError, match="KERNELPORT_FIRST_KEY_FILE: expected a key"):
+        first_key(replace(Settings(), first_key_file=str(tmp_path / "key")), 0)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
