@@ -10,6 +10,10 @@ from redis import Redis
 
 from kernelport import Client, ResourceExhaustedError, UnauthenticatedError
 from kernelport.access.quotas import QuotaExceededError
+from kernelport.broker.scripts import bury
+from kernelport.coercion import to_tensors
+from kernelport.v1.dead_letter_pb2 import DeadLetter
+from kernelport.v1.inference_pb2 import InferRequest
 from kernelport_ops.chaos.disk import recording
 from tests.access.conftest import Guarded
 from tests.cli.running import called
@@ -147,6 +151,19 @@ def test_a_weight_of_nothing_is_refused(guarded: Guarded, tmp_path: Path) -> Non
         assert "weight: expected a number above 0, got 0" in admin(guarded, "tenants", *command, expect=2)
     headers = {"Authorization": f"Bearer {guarded.first}"}
     assert ask(guarded.stack.url, "PUT", f"/api/tenants/{TENANT}", {"weight": 0}, headers).status == 400
+
+
+def test_a_dead_letter_that_runs_again_is_a_call_like_any(guarded: Guarded, token: str, limited: Client) -> None:
+    request = InferRequest(model="identity-onnx", inputs=to_tensors(ROW)).SerializeToString()
+    with Redis.from_url(guarded.stack.settings.redis_url) as redis:
+        bury(redis, DeadLetter(id="again", deployment="identity-onnx", reason="of old", request=request), TENANT)
+    with guarded.client(door=0) as client:
+        client.access.set_tenant(TENANT, quotas={"calls": 0})
+    with pytest.raises(ResourceExhaustedError, match="calls: tenant:limited may have 0"):
+        limited.replay_dead_letter("identity-onnx", "again")
+    with guarded.client(door=0) as client:
+        client.access.set_tenant(TENANT)
+    assert limited.replay_dead_letter("identity-onnx", "again")["y"].tolist() == ROW["x"].tolist()
 
 
 @pytest.mark.parametrize(

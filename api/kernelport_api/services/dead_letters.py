@@ -69,8 +69,7 @@ class DeadLetters(dead_letter_pb2_grpc.DeadLetterServiceServicer):
         call.acts_for(tenant)  # whose voices it names
         call.replays = letter
         again = stored.message(inference_pb2.InferRequest, letter.request, where)
-        deployment = self._deployments[request.deployment]
-        response = await self._inference.run(deployment, again, letter.request, context.time_remaining())
+        response = await self._inference.answer(again, letter.request, context.time_remaining(), call.arrived_at)
         await reached(self._redis.hdel(self._key(request.deployment), call.principal.stored(request.id)))
         return pb.ReplayDeadLetterResponse(response=response)
 
