@@ -95,3 +95,15 @@ def test_usage_that_is_no_number_is_nothing_and_that_of_others_counts(guarded: G
         assert theirs.jobs.wait(job.id, timeout_s=60).progress.succeeded == 2
     wait_for(lambda: of("default")[0] == before[0] + 1)
     wait_for(lambda: min(of(OTHER)) > 0)
+
+
+@pytest.mark.parametrize("created", ["inf", "-inf", "1e300"])
+def test_a_job_of_no_time_hides_no_other(created: str, guarded: Guarded, redis: Redis) -> None:
+    jobs = keys.owned(keys.JOBS, OTHER)
+    with guarded.client() as admin, guarded.client(guarded.other) as theirs:
+        own = theirs.jobs.submit("identity-onnx", [ROW]).id
+        redis.zadd(jobs, {"forged": created})
+        assert own in [job.id for job in theirs.jobs.list()]
+        assert f"{OTHER}~{own}" in [job.id for job in admin.jobs.list()]
+        assert _by(guarded, "GET", f"/api/jobs/{own}/items").json()["items"][0]["id"] == "000001"
+    redis.zrem(jobs, "forged")

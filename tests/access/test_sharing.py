@@ -52,6 +52,26 @@ def test_a_tenant_of_three_times_the_weight_gets_three_times_as_much(redis: Redi
     assert taken["globex"] == pytest.approx(3 * taken["acme"], rel=0.1)
 
 
+@pytest.mark.parametrize("forged", ["soon", "inf", "nan"])
+def test_what_others_have_written_of_shares_keeps_nobody_from_a_half(forged: str, redis: Redis) -> None:
+    for clock in (keys.jobs_clock(DEPLOYMENT), keys.owned(keys.jobs_clock(DEPLOYMENT), "acme")):
+        redis.set(clock, forged)
+    redis.rpush(keys.tenants_clock(DEPLOYMENT), forged)
+    make(redis, "acme", 1)
+    make(redis, "globex", 1)
+    taken = take(redis, 2 * ITEMS - 10)
+    assert taken["acme"] == pytest.approx(taken["globex"], rel=0.2)
+
+
+def test_a_share_without_end_is_none_once_it_has_been_served(redis: Redis) -> None:
+    make(redis, "acme", 1)
+    redis.zadd(keys.job_tenants(DEPLOYMENT), {"acme": "inf"})
+    take(redis, 1)
+    make(redis, "globex", 1)
+    taken = take(redis, 2 * ITEMS - 10)
+    assert taken["acme"] == pytest.approx(taken["globex"], rel=0.2)
+
+
 def test_within_a_tenant_jobs_share_by_priority(redis: Redis) -> None:
     ordinary, urgent = make(redis, "acme", 1), make(redis, "acme", 1, priority=300)
     make(redis, "globex", 1)

@@ -83,13 +83,19 @@ local function owned(key, tenant) return tenant == DEFAULT_TENANT and key or of_
 -- The same of the tenant of a job.
 local function of_its_tenant(key, job) return owned(key, tenant_of(job)) end
 
+-- A number that is stored; 0 where others have written something that is none, or has no end.
+local function finite(text)
+  local number = tonumber(text or 0)
+  return number and number > -math.huge and number < math.huge and number or 0
+end
+
 -- Among the active jobs of its tenant a job begins about where these stand, and so does its tenant among those of the
 -- deployment: whoever was away has saved up nothing.
 local function be_active(deployment, job, unless)
-  local clock = redis.call('GET', of_its_tenant(jobs_clock_key(deployment), job)) or 0
+  local clock = finite(redis.pcall('GET', of_its_tenant(jobs_clock_key(deployment), job)))
   local active = of_its_tenant(active_jobs_key(deployment), job)
   if unless then redis.call('ZADD', active, unless, clock, job) else redis.call('ZADD', active, clock, job) end
-  local tenants_had = redis.call('GET', tenants_clock_key(deployment)) or 0
+  local tenants_had = finite(redis.pcall('GET', tenants_clock_key(deployment)))
   redis.call('ZADD', job_tenants_key(deployment), 'NX', tenants_had, tenant_of(job))
 end
 
@@ -103,7 +109,7 @@ end
 local function active_tenants(deployment)
   local tenants = job_tenants_key(deployment)
   if not redis.call('ZSCORE', tenants, DEFAULT_TENANT) and redis.call('EXISTS', active_jobs_key(deployment)) == 1 then
-    redis.call('ZADD', tenants, redis.call('GET', tenants_clock_key(deployment)) or 0, DEFAULT_TENANT)
+    redis.call('ZADD', tenants, finite(redis.pcall('GET', tenants_clock_key(deployment))), DEFAULT_TENANT)
   end
   return redis.call('ZRANGE', tenants, 0, -1)
 end

@@ -82,14 +82,14 @@ end
 -- Moves on the place where whoever becomes active begins: by what each of so many would have got. Were it that of who is
 -- served, those that come and go would always be before those that stay.
 local function move_on(clock, had, share, count)
-  local at = math.max(tonumber(redis.call('GET', clock) or 0), had)
+  local at = math.max(finite(redis.pcall('GET', clock)), had)
   redis.call('SET', clock, at + share / math.max(1, count), 'EX', JOBS_CLOCK_TTL_S)
 end
 
 -- Counts what a job gets.
 local function charge_job(job, share)
   local active = of_its_tenant(active_jobs_key(deployment), job)
-  local had = tonumber(redis.call('ZSCORE', active, job))
+  local had = finite(redis.call('ZSCORE', active, job))
   move_on(of_its_tenant(jobs_clock_key(deployment), job), had, share, redis.call('ZCARD', active))
   redis.call('ZADD', active, had + share, job)
 end
@@ -97,7 +97,7 @@ end
 -- Counts what a tenant gets. Those before it that had nothing to give have saved up nothing.
 local function charge_tenant(tenant, cost, passed_over)
   local tenants, share = job_tenants_key(deployment), cost / weight_of(tenant)
-  local had = tonumber(redis.call('ZSCORE', tenants, tenant) or 0)
+  local had = finite(redis.call('ZSCORE', tenants, tenant))
   move_on(tenants_clock_key(deployment), had, share, redis.call('ZCARD', tenants))
   redis.call('ZADD', tenants, had + share, tenant)
   for each in pairs(passed_over) do

@@ -136,7 +136,7 @@ class JobStore:
         if not count:
             return NO_ITEMS
         behind: Any = keys.job(record.id, "digests")
-        found = await reached(self.redis.zrevrangebyscore(behind, count, "-inf", start=0, num=1, withscores=True))
+        found = await reached(self.redis.zrevrangebyscore(behind, count, 0, start=0, num=1, withscores=True))
         number, done, digest = 0, 0, NO_ITEMS
         for value, items in found:
             page, _, digest = value.partition(b":")
@@ -177,7 +177,7 @@ class JobStore:
         found: list[pb.Job] = []
         indexes = [keys.owned(keys.JOBS, tenant) for tenant in await seen_tenants(self.redis)]
         while True:
-            entries = await self._newest(indexes, created if before else "+inf", _JOBS_AT_ONCE)
+            entries = await self._newest(indexes, created if before else "(+inf", _JOBS_AT_ONCE)
             new = [entry for entry in entries if not before or entry < (created, before)]
             for created, before in new:
                 record = await self.find(before)
@@ -203,7 +203,7 @@ class JobStore:
         before. Those of the same microsecond come sorted by id, backwards."""
         async with self.redis.pipeline(transaction=False) as pipeline:
             for index in indexes:
-                pipeline.zrevrangebyscore(index, created, "-inf", start=0, num=most, withscores=True)
+                pipeline.zrevrangebyscore(index, created, "(-inf", start=0, num=most, withscores=True)
             found = await reached(pipeline.execute())
         entries = [(int(score), job.decode(errors="replace")) for some in found for job, score in some]
         return sorted(entries, reverse=True)[:most]
@@ -211,7 +211,7 @@ class JobStore:
     async def newest(self, most: int) -> list[str]:
         """The ids under which the newest jobs of all tenants are stored, newest first."""
         indexes = [keys.owned(keys.JOBS, tenant) for tenant in await reached(tenants_async(self.redis))]
-        return [job_id for _, job_id in await self._newest(indexes, "+inf", most)]
+        return [job_id for _, job_id in await self._newest(indexes, "(+inf", most)]
 
     async def active(self, deployments: Iterable[str], most: int) -> list[str]:
         """The ids under which active jobs are stored, of each deployment and tenant those that have had the least, up
