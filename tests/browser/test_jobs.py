@@ -1,18 +1,22 @@
 """Bulk jobs in the studio: from a file that is dropped to an item that is heard."""
 
 import io
+import time
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from kernelport.supervisor.stack import Stack
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, Watched
 from tests.browser.jobs import drop, made, over
 from tests.browser.test_page import faults
 from tests.http.calls import ask
 from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 BOOK = "id,text,notes\nfirst,Down.,x\nsecond,,x\nthird,Up.,x\n"
 HOSTILE = '<img src=x onerror="document.title=1">\u202e&amp;<script>document.title=1</script>'
@@ -163,3 +167,73 @@ def test_a_job_can_be_used_by_everybody(studio: Stack, visit: Visit, theme: Lite
     page.get_by_text("More options").click()
     page.get_by_text("The file cannot be used as it is.").wait_for()
     assert not faults(page)
+
+
+def test_a_file_that_was_changed_after_it_was_chosen_is_told(visit: Visit, watched: Watched, tmp_path: Path) -> None:
+    watched.allowed.append("ERR_UPLOAD_FILE_CHANGED")
+    book = tmp_path / "book.txt"
+    book.write_text("One.\nTwo.\n")
+    page = visit("jobs")
+    page.locator("input[type=file]").set_input_files(book)
+    make = page.get_by_role("button", name="Make a job of 2 items")
+    make.wait_for()
+    book.write_text("One.\nTwo.\nThree.\n")
+    make.click()
+    page.get_by_role("alert").filter(has_text="Choose it again.").wait_for()
+
+
+def test_a_pasted_text_is_there_until_a_job_was_made_of_it(visit: Visit) -> None:
+    page = visit("jobs")
+    page.get_by_text("Or paste a text").click()
+    page.get_by_label("Text").fill("One line.\nAnother line.\n")
+    page.get_by_role("link", name="Operate").click()
+    page.get_by_role("heading", name="Operate").wait_for()
+    page.go_back()
+    assert page.get_by_label("Text").input_value() == "One line.\nAnother line.\n"
+    page.reload()
+    page.get_by_role("button", name="Look at it").click()
+    page.get_by_role("button", name="Make a job of 2 items").click()
+    page.get_by_role("link", name="All jobs").click()
+    page.get_by_text("Or paste a text").click()
+    assert page.get_by_label("Text").input_value() == ""
+
+
+def test_items_that_cannot_be_read_are_not_asked_for_without_a_pause(
+    studio: Stack, visit: Visit, watched: Watched
+) -> None:
+    watched.allowed.append("ERR_FAILED")
+    job = made(studio, ["One.", "Two."])
+    over(studio, job)
+    page = visit()
+    asked: list[float] = []
+
+    def refuse(route: "Route") -> None:
+        asked.append(time.monotonic())
+        route.abort()
+
+    page.route("**/items?*", refuse)
+    page.get_by_role("link", name="Jobs").click()
+    page.locator(f"a[href='#/jobs/{job}']").click()
+    wait_for(lambda: page.title() and len(asked) > 2)
+    assert asked[2] - asked[0] > 2
+
+
+def test_a_deleted_job_leaves_the_list_when_older_ones_are_shown(studio: Stack, visit: Visit) -> None:
+    job = made(studio, ["One."])
+    over(studio, job)
+    page = visit("jobs")
+    line = page.locator(f"a[href='#/jobs/{job}']")
+    line.wait_for()
+    older = page.get_by_role("button", name="Show older jobs")
+    older.click()
+    older.wait_for(state="detached")
+    assert ask(studio.url, "DELETE", f"/api/jobs/{job}?outputs=true").status == 200
+    line.wait_for(state="detached")
+
+
+def test_ids_of_items_can_be_read_on_a_small_screen(studio: Stack, visit: Visit) -> None:
+    job = made(studio, ["One."])
+    over(studio, job)
+    page = visit(f"jobs/{job}")
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.get_by_role("button", name="000001", exact=True).evaluate("(id) => id.scrollWidth <= id.clientWidth")

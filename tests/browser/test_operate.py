@@ -129,10 +129,39 @@ def test_a_model_is_tried_with_json(visit: Visit) -> None:
     values = page.get_by_role("region", name="Values of y").get_by_role("cell")
     values.first.wait_for()
     assert values.all_inner_texts() == ["1.5", "2"]
-    for wrong, told in (("{", "The inputs are no JSON"), ('{"z": 1}', "The model has no input z. It takes x.")):
+    for wrong, told in (
+        ("{", "The inputs are no JSON"),
+        ('{"z": 1}', "The model has no input z. It takes x."),
+        ('{"x": [[[[1, 2], [3], [4, 5, 6]]]]}', "The lists of x are not equally long."),
+    ):
         inputs.fill(wrong)
         run.click()
         page.get_by_text(told).wait_for()
+
+
+def test_a_number_that_a_browser_rounds_is_refused(visit: Visit) -> None:
+    told = visit("operate").evaluate(
+        """async () => {
+          const { inputsOf } = await import("/studio/tensors.js");
+          const declared = [{ name: "n", datatype: "INT64" }];
+          const tried = (text) => {
+            try { return inputsOf(JSON.parse(text), declared)[0].data; } catch (problem) { return problem.key; }
+          };
+          return [tried('{"n": [9007199254740991]}'), tried('{"n": [9007199254740993]}')];
+        }"""
+    )
+    assert told == [[9007199254740991], "inexact"]
+
+
+def test_a_damaged_file_of_numpy_is_told(visit: Visit, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", x=np.arange(4096, dtype=np.float32))
+    damaged = bytearray((tmp_path / "x.npz").read_bytes())
+    damaged[100:120] = b"\xff" * 20
+    (tmp_path / "x.npz").write_bytes(damaged)
+    page = visit("operate")
+    page.get_by_label("Or a file of NumPy").set_input_files(tmp_path / "x.npz")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("alert").filter(has_text="The file is damaged").wait_for()
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,8 +14,13 @@ from tests.browser.conftest import Visit, Watched
 from tests.http.calls import ask
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import BrowserContext, Page
 
+# As a browser with all cookies blocked has it.
+NOTHING_IS_KEPT = """
+for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+  Object.defineProperty(window, name, { get() { throw new DOMException("Access is denied", "SecurityError"); } });
+"""
 VIEWS = ("speak", "voices", "voices/add", "jobs", "operate")
 
 
@@ -76,3 +82,36 @@ def test_the_server_away_is_a_banner_and_no_broken_page(studio: Stack, visit: Vi
     banner.wait_for()
     banner.wait_for(state="detached")
     assert page.get_by_label("Deployment").input_value() == "hibari-en"
+
+
+@pytest.mark.parametrize("view", ["constructor", "__proto__", "no/such/view"])
+def test_an_address_of_no_view_opens_the_first(visit: Visit, view: str) -> None:
+    visit(view).get_by_role("heading", level=1, name="Speak").wait_for()
+
+
+def test_where_a_browser_keeps_nothing_one_speaks_nevertheless(
+    studio: Stack, new_context: Callable[..., "BrowserContext"], watched: Watched
+) -> None:
+    page = new_context().new_page()
+    watched.watch(page, studio.url)
+    page.add_init_script(NOTHING_IS_KEPT)
+    page.goto(studio.url)
+    page.get_by_label("Text", exact=True).fill("Hello.")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("First sound after").wait_for()
+    page.get_by_text("This browser keeps nothing for this page").wait_for()
+
+
+def test_a_server_that_falls_silent_is_a_banner(studio: Stack, new_context: Callable[..., "BrowserContext"]) -> None:
+    page = new_context().new_page()
+    page.clock.install()
+    page.goto(studio.url)
+    page.get_by_label("Deployment").wait_for()
+    pid = studio.children["front-door"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        page.clock.fast_forward(60_000)
+        page.get_by_text("The server cannot be reached.").wait_for()
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -11,6 +11,7 @@ from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
 from tests.browser.conftest import Watched
 from tests.conftest import serving_stack, stack_settings
+from tests.http.calls import ask
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -48,3 +49,29 @@ def test_a_key_opens_the_page_until_one_signs_out(
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("Key").wait_for()
     assert context.cookies() == []
+
+
+@pytest.fixture
+def open_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack without keys."""
+    with serving_stack(stack_settings(bundled_deployments()), [], tmp_path / "state") as stack:
+        yield stack
+
+
+def test_the_first_key_is_in_view_until_the_page_goes_on_with_it(
+    open_stack: Stack, new_context: Callable[..., "BrowserContext"], watched: Watched
+) -> None:
+    watched.allowed += ["401 (Unauthorized)", "ERR_INCOMPLETE_CHUNKED_ENCODING"]
+    page = new_context().new_page()
+    watched.watch(page, open_stack.url)
+    page.goto(f"{open_stack.url}/#/operate")
+    page.get_by_text("Make a key").click()
+    page.get_by_label("Name").fill("first")
+    page.get_by_role("button", name="Make the key").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Make the key").click()
+    page.get_by_role("heading", name="Sign in").wait_for()
+    key = dialog.locator("p").inner_text()
+    dialog.get_by_role("button", name="Go on with it").click()
+    page.get_by_role("region", name="Keys: table").get_by_text("first").first.wait_for()
+    assert ask(open_stack.url, "GET", "/api/keys", headers={"authorization": f"Bearer {key}"}).status == 200

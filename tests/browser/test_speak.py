@@ -194,3 +194,33 @@ def test_speech_that_breaks_off_tells_its_request(studio: Stack, visit: Visit, w
     alert.wait_for()
     assert "Request" in alert.inner_text()
     page.get_by_text("The server cannot be reached.").wait_for(state="detached")
+
+
+def test_what_the_browser_has_no_room_for_is_told(visit: Visit) -> None:
+    page = visit()
+    protocol = page.context.new_cdp_session(page)
+    origin = page.evaluate("location.origin")
+    protocol.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 20_000})
+    speak(page, SENTENCE)
+    page.get_by_text("The browser had no room for what was spoken last.").wait_for()
+
+
+def test_what_another_tab_has_deleted_leaves_the_list(visit: Visit) -> None:
+    page = visit()
+    speak(page, SENTENCE)
+    over(page)
+    again = page.get_by_role("button", name=re.compile("Listen again"))
+    again.wait_for()
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_role("button", name="Delete from the list").click()
+    other.get_by_text("What you have spoken is kept here").wait_for()
+    again.click()
+    again.wait_for(state="detached")
+
+
+def test_the_end_of_a_short_recording_is_the_end_of_its_slider(visit: Visit) -> None:
+    page = visit()
+    speak(page, SENTENCE)
+    over(page)
+    assert slider(page).evaluate("(slider) => slider.value / slider.max > 0.99")

@@ -102,7 +102,7 @@ def chosen_split(wrapped: bool) -> Split:
 def chosen(lines: Iterable[Line | Problem]) -> str:
     """What a text is read by when nobody says so, in words."""
     what = "paragraph, as lines end in mid-sentence" if is_wrapped(lines) else "line"
-    return f"an item is a {what}; --split says otherwise"
+    return f"an item is a {what}, unless split says otherwise"
 
 
 def unsayable(value: object) -> str | None:

@@ -14,7 +14,7 @@ const VIEWS = { speak: Speak, voices: Voices, jobs: Jobs, operate: Operate };
 /** The view that the address names, and what it says behind that: `#/jobs/ID` is the view `jobs` with `["ID"]`. */
 function place() {
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
-  return name in VIEWS ? { name, rest } : { name: "speak", rest: [] };
+  return Object.hasOwn(VIEWS, name) ? { name, rest } : { name: "speak", rest: [] };
 }
 
 function decoded(part) {

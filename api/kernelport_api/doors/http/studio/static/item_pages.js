@@ -45,6 +45,10 @@ export class ItemPages {
   changed(edition) {
     if (edition === this.#edition) return;
     this.#edition = edition;
+    this.#later();
+  }
+
+  #later() {
     this.#timer ??= setTimeout(() => {
       this.#timer = null;
       this.#fetch();
@@ -81,6 +85,7 @@ export class ItemPages {
       if (problem.name === "AbortError") return;
       this.problem = problem;
       page.edition = null;
+      this.#later(); // the server may be away
     }
     page.isComing = false;
     this.#told();

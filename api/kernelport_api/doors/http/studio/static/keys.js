@@ -3,7 +3,7 @@
 import { moment, since } from "./format.js";
 import { Empty, Field, Given, Section, Table, Trouble, confirm } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
-import { ask } from "./server.js";
+import { ask, signIn } from "./server.js";
 import { words } from "./words.js";
 
 const says = words.keys;
@@ -15,6 +15,7 @@ export function Keys() {
   const [keys, setKeys] = useState(null);
   const [made, setMade] = useState(null);
   const [problem, setProblem] = useState(null);
+  const [isBusy, setIsBusy] = useState(false);
   const read = () =>
     ask("GET", "/api/keys").then(
       (found) => setKeys(found.keys),
@@ -41,15 +42,20 @@ export function Keys() {
     };
     const question = { title: says.firstTitle, text: says.firstText, action: says.create };
     if (!keys.length && !(await confirm(question))) return;
+    setIsBusy(true);
     try {
-      setMade(await ask("POST", "/api/keys", key));
+      const { name, token } = await ask("POST", "/api/keys", key);
+      setMade({ name, token });
       setProblem(null);
       form.reset();
+      // The first one ends this view, as the page has to show it; a question stays.
+      const shown = { title: says.token(name), text: token, action: says.signIn };
+      if (!keys.length && (await confirm(shown))) await signIn(token);
+      if (keys.length) await read();
     } catch (refused) {
       setProblem(refused);
-      return;
     }
-    if (keys.length) await read();
+    setIsBusy(false);
   };
   return html`<${Section} id="keys" title=${says.title}>
     <${Trouble} problem=${problem} />
@@ -57,7 +63,6 @@ export function Keys() {
     html`<div class="notice" role="status">
       <p>${says.token(made.name)}</p>
       <p><code class="token">${made.token}</code></p>
-      ${!keys.length && html`<p><button type="button" onClick=${() => location.reload()}>${says.signIn}</button></p>`}
     </div>`}
     ${keys?.length === 0 && !made && html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`}
     ${keys?.length > 0 &&
@@ -102,7 +107,7 @@ export function Keys() {
             </label>`,
           )}
         </fieldset>
-        <div><button class="primary">${says.create}</button></div>
+        <div><button class="primary" disabled=${isBusy}>${says.create}</button></div>
       </form>
     </details>
   <//>`;

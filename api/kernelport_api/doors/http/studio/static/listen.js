@@ -42,8 +42,8 @@ export function Listen() {
         aria-label=${says.place}
         aria-valuetext=${says.placeText(at, all)}
         min="0"
-        max=${Math.max(1, recording.length)}
-        step=${RATE}
+        max=${recording.length || 1}
+        step=${Math.floor(recording.length / Math.ceil(recording.length / RATE)) || 1}
         value=${player.position}
         onInput=${(event) => seek(Number(event.target.value))}
       />

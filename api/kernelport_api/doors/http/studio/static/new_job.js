@@ -2,6 +2,7 @@
 
 import { bytes, dollars, duration, number } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
+import { keep, kept } from "./kept.js";
 import { Choice, Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
@@ -12,6 +13,7 @@ const says = words.newJob;
 const SPEECH_FORMATS = ["wav", "flac", "ogg", "mp3", "aac", "pcm"];
 const MOST_NAME = 100;
 const LOOK_DELAY_MS = 250;
+const PASTED = "kernelport-pasted";
 
 /** The form. Without a file it asks for one. */
 export function NewJob() {
@@ -24,7 +26,12 @@ export function NewJob() {
 
 function Choose({ onFile }) {
   const [isOver, setIsOver] = useState(false);
-  const [pasted, setPasted] = useState("");
+  const [pasted, setPasted] = useState(() => kept("sessionStorage", PASTED) ?? "");
+  const isOpen = useRef(pasted !== "").current;
+  const paste = (text) => {
+    setPasted(text);
+    keep("sessionStorage", PASTED, text);
+  };
   const onDrop = (event) => {
     event.preventDefault();
     setIsOver(false);
@@ -44,11 +51,11 @@ function Choose({ onFile }) {
         <input class="only-read" type="file" accept=".txt,.csv,.tsv,.jsonl,.ndjson,.json,.gz,.xz,.bz2,text/plain" onChange=${(event) => event.target.files[0] && onFile(event.target.files[0])} />
       </label>
     </div>
-    <details>
+    <details open=${isOpen}>
       <summary>${says.paste}</summary>
       <div class="stack tight details">
         <label class="only-read" for="pasted">${says.pasted}</label>
-        <textarea id="pasted" dir="auto" rows="6" placeholder=${says.pastedHint} value=${pasted} onInput=${(event) => setPasted(event.target.value)}></textarea>
+        <textarea id="pasted" dir="auto" rows="6" placeholder=${says.pastedHint} value=${pasted} onInput=${(event) => paste(event.target.value)}></textarea>
         <div><button type="button" disabled=${!pasted.trim()} onClick=${() => onFile(new File([pasted], says.pastedName))}>${says.look}</button></div>
       </div>
     </details>
@@ -94,6 +101,7 @@ function Chosen({ file, onDone }) {
     setIsSending(true);
     try {
       const job = await ask("POST", "/api/jobs", whole);
+      if (file.name === says.pastedName) keep("sessionStorage", PASTED, null);
       location.hash = `#/jobs/${encodeURIComponent(job.id)}`;
     } catch (refused) {
       setIsSending(false);

@@ -1,6 +1,7 @@
 // What the page asks the server, and the one stream of events by which it learns what changes.
 
 import { changes } from "./changes.js";
+import { keep, kept } from "./kept.js";
 import { words } from "./words.js";
 
 /** What went wrong, in words that can be shown. */
@@ -52,11 +53,22 @@ export async function request(method, path, body, options = {}) {
     answer = await fetch(path, { method, ...json, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(words.errors.away);
+    throw new Problem((await isReadable(body)) ? words.errors.away : words.errors.unreadable);
   }
   if (answer.ok) return answer;
   if (answer.status === 401) change(() => (live.isSignedOut = true));
   throw await problemOf(answer);
+}
+
+/** Whether all files of a form can be read: none that has changed since, and no folder. */
+async function isReadable(body) {
+  const files = body instanceof FormData ? [...body.values()].filter((value) => value instanceof Blob) : [];
+  try {
+    for (const file of files) await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What a route answers, as JSON. */
@@ -66,12 +78,12 @@ export const ask = async (method, path, body, options) => (await request(method,
 const SIGNED_IN = "kernelport-signed-in";
 
 /** Whether this browser has a session. */
-export const isSignedIn = () => localStorage.getItem(SIGNED_IN) !== null;
+export const isSignedIn = () => kept("localStorage", SIGNED_IN) !== null;
 
 /** Turns a key into a session of this browser. */
 export async function signIn(key) {
   await ask("POST", "/api/session", { key });
-  localStorage.setItem(SIGNED_IN, "");
+  keep("localStorage", SIGNED_IN, "");
   change(() => (live.isSignedOut = false));
   connect();
 }
@@ -79,7 +91,7 @@ export async function signIn(key) {
 /** Ends the session. */
 export async function signOut() {
   await ask("DELETE", "/api/session");
-  localStorage.removeItem(SIGNED_IN);
+  keep("localStorage", SIGNED_IN, null);
   connection?.abort();
   change(() => (live.isSignedOut = true));
 }
@@ -109,6 +121,8 @@ const KEPT = {
 const MAPS = Object.values(KEPT).map(([map]) => map);
 const LEAST_WAIT_MS = 500;
 const MOST_WAIT_MS = 10_000;
+// The server says something every 15 seconds.
+const MOST_SILENT_MS = 40_000;
 
 const { subscribe, tell } = changes();
 /** Calls a function whenever `live` has changed, once a frame at most. Gives what ends it. */
@@ -131,13 +145,21 @@ export function connect() {
 async function follow(signal) {
   let waitMs = LEAST_WAIT_MS;
   while (!signal.aborted && !live.isSignedOut) {
+    const silent = new AbortController();
+    let timer;
+    const hear = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(), MOST_SILENT_MS);
+    };
     try {
-      const answer = await request("GET", "/api/events", undefined, { signal });
+      hear();
+      const answer = await request("GET", "/api/events", undefined, { signal: AbortSignal.any([signal, silent.signal]) });
       waitMs = LEAST_WAIT_MS;
-      await take(answer.body);
+      await take(answer.body, hear);
     } catch {
       // it is told by the banner
     }
+    clearTimeout(timer);
     if (signal.aborted) return;
     change(() => (live.isConnected = false));
     await Promise.race([
@@ -149,11 +171,12 @@ async function follow(signal) {
 }
 
 /** Takes in a stream of events. What it tells before its first `: now` is everything: it replaces what was known. */
-async function take(body) {
+async function take(body, hear) {
   const fresh = { autoscaler: null };
   for (const map of MAPS) fresh[map] = new Map();
   let state = fresh;
   for await (const { kind, data, comment } of events(body)) {
+    hear();
     if (comment === "now" && state === fresh) {
       change(() => Object.assign(live, fresh, { isConnected: true }));
       state = live;

@@ -2,6 +2,7 @@
 
 import { number, duration, since } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
+import { keep, kept } from "./kept.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
 import { Choice, Empty, Given, Section, confirm, useChanges, useLive } from "./parts.js";
@@ -16,7 +17,7 @@ const KEPT = "kernelport-speak";
 
 function lastChosen() {
   try {
-    return JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    return JSON.parse(kept("sessionStorage", KEPT)) ?? {};
   } catch {
     return {};
   }
@@ -29,7 +30,7 @@ export function Speak() {
   const choose = (more) =>
     setChosen((before) => {
       const now = { ...before, ...more };
-      sessionStorage.setItem(KEPT, JSON.stringify(now));
+      keep("sessionStorage", KEPT, JSON.stringify(now));
       return now;
     });
   const speaks = [...deployments.values()].filter(isSpeech);
@@ -149,6 +150,7 @@ function Made() {
     title=${says.made}
     beside=${list.length > 0 && html`<button type="button" class="plain compact" onClick=${clear}>${says.clear}</button>`}
   >
+    ${isKept && speaking.isUnkept && html`<p class="notice warn small" role="status">${says.notKept}</p>`}
     ${!list.length && html`<p class="small">${isKept ? says.madeNone : says.noStorage}</p>`}
     <ul class="made">
       ${list.map(

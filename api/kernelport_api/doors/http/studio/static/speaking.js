@@ -19,6 +19,8 @@ export const speaking = {
   problem: null,
   /** How often the list of what was made has changed. */
   madeChanges: 0,
+  /** Whether the browser had no room for what was spoken last. */
+  isUnkept: false,
 };
 
 /**
@@ -50,8 +52,9 @@ export async function speak(asked, deployment, since) {
 async function keep({ asked, spans, recording }) {
   try {
     await made.keep({ asked, spans, seconds: recording.seconds }, recording.pcm());
+    speaking.isUnkept = false;
   } catch {
-    return; // the browser keeps nothing for this page, which the list says
+    speaking.isUnkept = true;
   }
   speaking.madeChanges += 1;
   tell();
@@ -67,6 +70,10 @@ export function stop() {
 export async function replay(entry) {
   stop();
   const audio = await made.audioOf(entry.id);
+  if (!audio) {
+    speaking.madeChanges += 1; // another tab has deleted it
+    return tell();
+  }
   const recording = Recording.of(new Int16Array(await audio.arrayBuffer()));
   Object.assign(speaking, { take: { ...entry, recording }, isComing: false, problem: null });
   await speaking.player.begin(recording);

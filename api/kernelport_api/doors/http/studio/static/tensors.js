@@ -98,7 +98,11 @@ async function unpacked(bytes, method) {
   if (method === STORED) return bytes.slice();
   if (method !== DEFLATED) throw new TensorProblem("cutOff");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  try {
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  } catch {
+    throw new TensorProblem("cutOff");
+  }
 }
 
 /**
@@ -111,14 +115,19 @@ export function inputsOf(given, declared) {
   return Object.entries(given).map(([name, value]) => {
     const spec = declared.find((each) => each.name === name);
     if (!spec) throw new TensorProblem("unknownInput", { name, names: declared.map((each) => each.name).join(", ") });
-    return { name, datatype: spec.datatype, shape: shapeOf(value), data: [value].flat(Infinity) };
+    const data = [value].flat(Infinity);
+    if (spec.datatype.includes("INT") && data.some((each) => Math.abs(each) > Number.MAX_SAFE_INTEGER))
+      throw new TensorProblem("inexact", { name });
+    const shape = shapeOf(value, name);
+    return { name, datatype: spec.datatype, shape: shape.length ? shape : [1], data };
   });
 }
 
-function shapeOf(value) {
-  const shape = [];
-  for (let each = value; Array.isArray(each); each = each[0]) shape.push(each.length);
-  return shape.length ? shape : [1];
+function shapeOf(value, name) {
+  if (!Array.isArray(value)) return [];
+  const [first = [], ...others] = value.map((each) => shapeOf(each, name));
+  if (others.some((each) => String(each) !== String(first))) throw new TensorProblem("ragged", { name });
+  return [value.length, ...first];
 }
 
 /**

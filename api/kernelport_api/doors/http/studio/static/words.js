@@ -14,6 +14,7 @@ export const words = {
     away: "The server cannot be reached. Check that it runs, then try again.",
     banner: "The server cannot be reached. What you see may be old; the page goes on by itself once it is back.",
     requestId: "Request",
+    unreadable: "The file cannot be read: it has changed since it was chosen, or is a folder. Choose it again.",
     status: (status) => `The server answered with status ${status}. Try again; its log has the details.`,
   },
   signIn: {
@@ -71,6 +72,7 @@ export const words = {
     forget: "Delete from the list",
     noSpeech: "Nothing here speaks yet",
     noSpeechHint: "Start a worker of a deployment that speaks, such as",
+    notKept: "The browser had no room for what was spoken last. Download it, or clear the list.",
     noStorage: "This browser keeps nothing for this page, so there is no list.",
   },
   voices: {
@@ -314,8 +316,8 @@ export const words = {
     create: "Make the key",
     firstTitle: "Make the first key?",
     firstText: "From then on every caller has to show a key, this page, too. Keep it well: without a key that may do everything, only the machine itself can make others.",
-    token: (name) => `This is the key ${name}. It is shown this once: copy it now.`,
     signIn: "Go on with it",
+    token: (name) => `This is the key ${name}. It is shown this once: copy it now.`,
   },
   usage: {
     title: "Usage",
@@ -355,6 +357,8 @@ export const words = {
       cutOff: () => "The file is damaged: it ends too early, or is packed in a way that is not known here.",
       dtype: ({ dtype }) => `The file has an array of dtype ${dtype}. Expected numbers or truth values, little-endian.`,
       fortran: () => "The file has an array in Fortran’s order. Save it by numpy.ascontiguousarray.",
+      ragged: ({ name }) => `The lists of ${name} are not equally long.`,
+      inexact: ({ name }) => `A number of ${name} is beyond ±9007199254740991, which a browser rounds. Give it in an .npz file.`,
       noJson: ({ reason }) => `The inputs are no JSON: ${reason}`,
       noObject: () => "Expected an object of inputs by their names.",
       unknownInput: ({ name, names }) => `The model has no input ${name}. It takes ${names}.`,
