@@ -86,7 +86,7 @@ def test_why_an_item_failed_is_read_and_it_is_run_again(studio: Stack, visit: Vi
     dialog = page.get_by_role("dialog")
     assert dialog.locator(".trouble").inner_text()
     dialog.get_by_role("button", name="Close").click()
-    page.get_by_role("button", name="Run 2 again").click()
+    page.get_by_role("button", name="Run 2 again").dblclick()
     wait_for(lambda: ask(studio.url, "GET", f"/api/jobs/{job}").json()["resumed_unix_us"])
     over(studio, job)
 

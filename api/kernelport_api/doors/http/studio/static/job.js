@@ -5,7 +5,7 @@ import { Items } from "./items.js";
 import { Pace, State } from "./jobs.js";
 import { done, isActive, named, share } from "./pace.js";
 import { Empty, Facts, Given, Progress, Trouble, confirm, useLive } from "./parts.js";
-import { html, useEffect, useState } from "./preact.js";
+import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
 
@@ -45,13 +45,17 @@ export function Job({ id }) {
 function Verbs({ job, path, onProblem }) {
   const { items, failed, succeeded, output_bytes: size } = job.progress;
   const rest = job.progress.cancelled + job.progress.not_run;
+  const asked = useRef(null);
   const run = async (method, address, question) => {
     if (question && !(await confirm(question))) return;
+    if (asked.current === job) return; // by a click before this one
+    asked.current = job;
     onProblem(null);
     try {
       await ask(method, address);
       if (method === "DELETE") location.hash = "#/jobs";
     } catch (problem) {
+      asked.current = null;
       onProblem(problem);
     }
   };

@@ -33,7 +33,7 @@ function AllJobs() {
     try {
       const token = older.token ? `&page_token=${encodeURIComponent(older.token)}` : "";
       const page = await ask("GET", `/api/jobs?limit=${PAGE}${token}`);
-      // the events tell of those that they have told, also when they are gone
+      // the events tell when the others are gone
       const others = page.jobs.filter(({ id }) => !jobs.has(id));
       setOlder({ jobs: [...older.jobs, ...others], token: page.next_page_token, problem: null });
     } catch (problem) {

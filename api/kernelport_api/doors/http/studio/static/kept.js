@@ -5,7 +5,7 @@ export function kept(storage, name) {
   try {
     return window[storage].getItem(name);
   } catch {
-    return null; // the browser does not let the page look
+    return null;
   }
 }
 

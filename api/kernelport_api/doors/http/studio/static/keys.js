@@ -48,7 +48,7 @@ export function Keys() {
       setMade({ name, token });
       setProblem(null);
       form.reset();
-      // The first one ends this view, as the page has to show it; a question stays.
+      // A question outlives this view, which the first one ends.
       const shown = { title: says.token(name), text: token, action: says.signIn };
       if (!keys.length && (await confirm(shown))) await signIn(token);
       if (keys.length) await read();
