@@ -48,7 +48,7 @@ function Verbs({ job, path, onProblem }) {
   const asked = useRef(null);
   const run = async (method, address, question) => {
     if (question && !(await confirm(question))) return;
-    if (asked.current === job) return; // by a click before this one
+    if (asked.current === job) return; // by the click before
     asked.current = job;
     onProblem(null);
     try {

@@ -1,4 +1,4 @@
-// What the browser keeps for this page: nothing where cookies are blocked, or there is no room.
+// What the browser keeps for this page: nothing where cookies are blocked, or without room.
 
 /** What is kept under a name in `localStorage`, or for this tab in `sessionStorage`; null where there is nothing. */
 export function kept(storage, name) {
