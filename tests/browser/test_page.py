@@ -75,6 +75,7 @@ def test_the_keyboard_reaches_everything(visit: Visit) -> None:
 def test_the_server_away_is_a_banner_and_no_broken_page(studio: Stack, visit: Visit, watched: Watched) -> None:
     watched.allowed += ["net::ERR", "network error"]
     page = visit()
+    operate = visit("operate")
     banner = page.get_by_text("The server cannot be reached.")
     pid = studio.children["front-door"].pid
     assert pid is not None
@@ -82,6 +83,7 @@ def test_the_server_away_is_a_banner_and_no_broken_page(studio: Stack, visit: Vi
     banner.wait_for()
     banner.wait_for(state="detached")
     assert page.get_by_label("Deployment").input_value() == "hibari-en"
+    operate.get_by_text("The server cannot be reached.").first.wait_for(state="detached")
 
 
 @pytest.mark.parametrize("view", ["constructor", "__proto__", "no/such/view"])

@@ -98,7 +98,7 @@ def test_a_stop_lets_calls_finish_and_sends_others_away(plane: Start) -> None:  
         # One that comes before the signal does is taken, and waits behind the first.
         away = wait_for(lambda: (reply := infer(started, 2, timeout_us=300_000)).status == 503 and reply)
         assert away.headers["x-should-retry"] == "true"
-        assert json.loads(away.body) == {"error": "the front door stops"}
+        assert "try again" in json.loads(away.body)["error"]
         started.release()
         assert first.result().status == 200
         front_door.join(10)

@@ -38,7 +38,7 @@ class Calls:
     def __enter__(self) -> None:
         if self.is_refusing:
             self.refused_at = asyncio.get_running_loop().time()
-            raise _stopping("the front door stops")
+            raise _stopping("the front door stops: try again at another one, or once it is back")
         if len(self._tasks) >= self._most:
             found = f"the front door answers {self._most:,} calls at once, which is the limit"
             raise ResourceExhaustedError(found, retry_after_s=FULL_RETRY_AFTER_S)

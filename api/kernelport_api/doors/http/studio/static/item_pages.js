@@ -85,7 +85,7 @@ export class ItemPages {
       if (problem.name === "AbortError") return;
       this.problem = problem;
       page.edition = null;
-      this.#later(); // the server may be away
+      this.#later();
     }
     page.isComing = false;
     this.#told();

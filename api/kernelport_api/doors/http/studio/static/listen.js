@@ -118,6 +118,7 @@ function Files({ asked, isOff }) {
   const [told, setTold] = useState("");
   const [problem, setProblem] = useState(null);
   const [shown, show] = useState("");
+  useEffect(() => (setProblem(null), show("")), [asked]);
   const fetchFile = async (format) => {
     setProblem(null);
     setTold(says.downloading(format));

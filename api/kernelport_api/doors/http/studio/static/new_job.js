@@ -27,7 +27,6 @@ export function NewJob() {
 function Choose({ onFile }) {
   const [isOver, setIsOver] = useState(false);
   const [pasted, setPasted] = useState(() => kept("sessionStorage", PASTED) ?? "");
-  const isOpen = useRef(pasted !== "").current;
   const paste = (text) => {
     setPasted(text);
     keep("sessionStorage", PASTED, text);
@@ -51,7 +50,7 @@ function Choose({ onFile }) {
         <input class="only-read" type="file" accept=".txt,.csv,.tsv,.jsonl,.ndjson,.json,.gz,.xz,.bz2,text/plain" onChange=${(event) => event.target.files[0] && onFile(event.target.files[0])} />
       </label>
     </div>
-    <details open=${isOpen}>
+    <details open=${useRef(pasted !== "").current}>
       <summary>${says.paste}</summary>
       <div class="stack tight details">
         <label class="only-read" for="pasted">${says.pasted}</label>

@@ -20,7 +20,8 @@ export function Operate() {
   const { deployments, figures, workers, jobs, autoscaler, isConnected } = useLive();
   const [links, setLinks] = useState({});
   const [problem, setProblem] = useState(null);
-  useEffect(() => void readHour().then(setLinks, setProblem), [isConnected]);
+  const show = (found) => (setLinks(found), setProblem(null));
+  useEffect(() => void readHour().then(show, setProblem), [isConnected]);
   if (isConnected === null) return html`<h1>${says.title}</h1>`;
   const all = [...deployments.values()];
   // Those that anybody serves or asks for come first.

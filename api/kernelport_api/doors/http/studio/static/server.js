@@ -60,7 +60,7 @@ export async function request(method, path, body, options = {}) {
   throw await problemOf(answer);
 }
 
-/** Whether all files of a form can be read: none that has changed since, and no folder. */
+/** Whether all files of a form can be read. */
 async function isReadable(body) {
   const files = body instanceof FormData ? [...body.values()].filter((value) => value instanceof Blob) : [];
   try {

@@ -14,7 +14,7 @@ export const words = {
     away: "The server cannot be reached. Check that it runs, then try again.",
     banner: "The server cannot be reached. What you see may be old; the page goes on by itself once it is back.",
     requestId: "Request",
-    unreadable: "The file cannot be read: it has changed since it was chosen, or is a folder. Choose it again.",
+    unreadable: "The file has changed since it was chosen, or is a folder. Choose it again.",
     status: (status) => `The server answered with status ${status}. Try again; its log has the details.`,
   },
   signIn: {
