@@ -374,13 +374,16 @@ def test_warnings_are_few_and_short() -> None:
 
 
 def test_outputs_stay_as_they_were_given_while_the_next_batch_runs() -> None:
-    memory = np.zeros((2, 3), np.float32)
+    memory, name, names = np.zeros((2, 3), np.float32), bytearray(b"0"), np.empty(1, object)
+    names[0] = name
 
     def computed(requests: Sequence[Request]) -> list[Outputs]:
         memory[:] += 1
-        return [{"y": memory}]
+        name[0] += 1
+        return [{"y": memory, "extra": names}]
 
     backend = Reuses(computed)
     outcomes = [ran(backend) for _ in range(2)]
     responses = [pb.InferResponse.FromString(b"".join(each.answers([10_000])[0].response)) for each in outcomes]
-    assert [tensors.to_array(each.outputs[0]).max() for each in responses] == [1, 2]
+    found = [tensors.to_arrays(each.outputs) for each in responses]
+    assert [(each["y"].max(), each["extra"][0]) for each in found] == [(1, b"1"), (2, b"2")]

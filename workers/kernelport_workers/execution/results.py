@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelport.errors import InternalError, KernelPortError, in_words, to_status
 from kernelport.signature import DeclaredOutputs, is_speech
-from kernelport.tensors import Array, is_masked
+from kernelport.tensors import Array, is_bytes, is_masked
 from kernelport_workers.backends.base import Backend, Outputs
 
 Result = Outputs | KernelPortError
@@ -48,13 +48,13 @@ class ResultCheck:
             return InternalError(f"the model's result: expected its outputs by name, got {type(given).__name__}")
         outputs: Outputs = {}
         for name, value in given.items():
-            if type(value) is np.ndarray:
-                outputs[name] = value if self._stay else value.copy()
+            if self._stay and type(value) is np.ndarray:
+                outputs[name] = value
                 continue
             try:
                 if is_masked(value):
                     return InternalError(f'output "{name}": expected an array without a mask: fill its gaps')
-                outputs[name] = np.asarray(value) if self._stay else np.array(value)
+                outputs[name] = np.asarray(value) if self._stay else _copied(value)
             # A value is anybody's object, and numpy asks it to make an array of itself.
             except Exception as error:
                 return InternalError(f'output "{name}": expected an array: {in_words(error)}')
@@ -75,6 +75,18 @@ class ResultCheck:
             yield finding
         if self._is_speech and not misfit:
             yield from _speech_findings(outputs.get("audio"), outputs.get("sample_rate"))
+
+
+def _copied(value: Any) -> Array:
+    """An array of its own. Elements that are no numbers may change, too: a `bytearray`, or a view of other memory."""
+    array = np.asarray(value).copy()
+    if array.dtype == object:
+        np.frompyfunc(_constant, 1, 1)(array, out=array)
+    return array
+
+
+def _constant(element: object) -> object:
+    return bytes(element) if is_bytes(element) else element
 
 
 def wanted(outputs: Outputs, names: Sequence[str]) -> Outputs:
