@@ -1,6 +1,7 @@
 """What becomes of a stream when a worker dies or stops, or its listener does not listen."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -161,3 +162,30 @@ def test_who_kills_workers_takes_nobody_along(tmp_path: Path) -> None:
         assert [each.result() for each in counts] == [list(range(60))] * 4
         (letter,) = client.dead_letters("counting")
         assert len(letter.attempts) == 2
+
+
+def test_a_careless_model_fails_its_request_and_not_its_worker(tmp_path: Path) -> None:
+    file = write_deployments(tmp_path, careless=pipeline("Careless"))
+    with (
+        serving_stack(stack_settings(file), ["careless"], tmp_path / "state") as stack,
+        grpc.insecure_channel(stack.target) as channel,
+    ):
+        stub, worker = inference_pb2_grpc.InferenceServiceStub(channel), stack.children["worker-careless"].pid
+
+        def counted(mistake: str, whole: bool) -> list[int]:
+            inputs = tensors.from_arrays({"count": np.array([3]), "mistake": [mistake]})
+            asked = pb.InferRequest(model="careless", inputs=inputs)
+            answers = [stub.Infer(asked, timeout=20)] if whole else stub.InferStream(asked, timeout=20)
+            return [number for each in answers for number in tensors.to_array(each.outputs[0]).tolist()]
+
+        for mistake, told in {
+            "raises": "the model failed: KeyError: 'an abacus'",
+            "no frame": "expected 1 frames or errors, got NoneType",
+            "no text": "cannot travel: TypeError: tensor 'names': a STRING element must be str or bytes, got int",
+            "another dtype": "the model's pieces do not go together: ValueError: expected int64 [], got float64 []",
+        }.items():
+            for whole in (True,) if mistake == "another dtype" else (True, False):
+                with pytest.raises(grpc.RpcError, match=re.escape(told)):
+                    counted(mistake, whole)
+        assert counted("", whole=True) == counted("", whole=False) == [0, 1, 2]
+        assert stack.children["worker-careless"].pid == worker

@@ -85,6 +85,44 @@ class Stumbling(Counting):
         return super()._count(utterance)
 
 
+class Careless(SteppedBackend):
+    """Counts up to input `count` I64[1] in lists, and makes the mistake that input `mistake` STRING[1] names."""
+
+    device = "cpu"
+    joined = frozenset({"numbers"})
+    signature = Signature(
+        inputs=[tensor_spec("count", pb.I64, [1]), tensor_spec("mistake", pb.STRING, [1])],
+        outputs=[
+            tensor_spec("numbers", pb.I64, ["count"], other_dtypes=[pb.F64]),
+            tensor_spec("names", pb.STRING, ["names"], optional=True),
+        ],
+        batchable=False,
+    )
+
+    @classmethod
+    def load(cls, deployment: Deployment) -> Self:
+        return cls()
+
+    def open(self, request: Request, first: int = 0) -> Utterance:
+        if request.inputs["mistake"][0] == b"raises":
+            raise KeyError("an abacus")
+        return Utterance(request, first)
+
+    def step(self, utterances: Sequence[Utterance]) -> list[Any]:
+        return [self._count(each) for each in utterances]
+
+    def _count(self, utterance: Utterance) -> Any:
+        index, mistake = utterance.next_index, utterance.request.inputs["mistake"][0]
+        utterance.next_index += 1
+        utterance.is_done = utterance.next_index >= int(utterance.request.inputs["count"][0])
+        if mistake == b"no frame":
+            return None
+        outputs: dict[str, Any] = {"numbers": [float(index) if mistake == b"another dtype" and index else index]}
+        if mistake == b"no text":
+            outputs["names"] = np.array([index], object)
+        return Frame(index, outputs, 0.02, utterance.is_done)
+
+
 class CountingTogether(Counting):
     """The same for eight at a time."""
 

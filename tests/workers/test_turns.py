@@ -7,7 +7,7 @@ import pytest
 
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem
 from kernelport_workers.backends.base import Request
-from kernelport_workers.backends.stepped import Frame, Steps, Utterance
+from kernelport_workers.backends.stepped import Frame, Steps, Utterance, WholeAnswer
 from kernelport_workers.execution.execution import Work
 from kernelport_workers.execution.lease import BatchLease
 from kernelport_workers.execution.turns import AHEAD_S, InHand, chosen
@@ -71,6 +71,16 @@ def test_who_is_about_to_hear_nothing_goes_first_and_who_has_much_last() -> None
         "younger call",
         "far ahead",
     ]
+
+
+def test_an_answer_stays_while_the_model_goes_on_in_the_same_memory() -> None:
+    memory = {"audio": np.zeros(2, np.float32), "sample_rate": np.array([24_000])}
+    answer, another = WholeAnswer({"audio"}), WholeAnswer({"audio"})
+    for each, number in ((answer, 1), (another, 2), (answer, 3)):
+        memory["audio"][:] = memory["sample_rate"][:] = number
+        each.add(Frame(0, memory, 0.1, is_last=False))
+    told = answer.outputs()
+    assert (told["audio"].tolist(), told["sample_rate"].tolist()) == ([1, 1, 3, 3], [1])
 
 
 def test_what_is_kept_of_a_call_is_its_pieces_and_what_its_voice_keeps(monkeypatch: pytest.MonkeyPatch) -> None:

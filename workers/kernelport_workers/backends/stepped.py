@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, TypeVar
 
+import numpy as np
+
 from kernelport.errors import FieldViolation, InternalError, InvalidArgumentError, KernelPortError, in_words
 from kernelport.growing import GrowingArray
 from kernelport.telemetry import logs
@@ -60,12 +62,14 @@ class WholeAnswer:
     def add(self, frame: Frame) -> None:
         """Adds the next piece."""
         if not self._outputs:
+            # Copied: the next piece, or that of another request, may be computed into the same memory.
             self._outputs = {
-                name: GrowingArray() if name in self._joined else array for name, array in frame.outputs.items()
+                name: GrowingArray() if name in self._joined else np.array(output, subok=True)
+                for name, output in frame.outputs.items()
             }
         for name, output in self._outputs.items():
             if isinstance(output, GrowingArray):
-                output.append(frame.outputs[name])
+                output.append(np.asarray(frame.outputs[name]))
 
     @property
     def nbytes(self) -> int:
@@ -183,7 +187,7 @@ class SteppedBackend(Backend):
             while waiting and len(under_way) < self.pieces_a_step:
                 index, request = waiting.popleft()
                 try:
-                    under_way[index] = self.open(request)
+                    under_way[index] = self.opened(request)
                 except KernelPortError as error:
                     results[index] = error
             for index in list(under_way):
@@ -204,12 +208,26 @@ class SteppedBackend(Backend):
                     del under_way[index]
         return [results[index] for index in range(len(requests))]
 
+    def opened(self, request: Request, first: int = 0) -> Utterance:
+        """`open`; whatever else a model raises is an InternalError."""
+        try:
+            return self.open(request, first)
+        except KernelPortError:
+            raise
+        except Exception as error:
+            log.exception("the model failed on a request", extra=logs.WITHOUT_TEXT)
+            raise InternalError(f"the model failed: {in_words(error)}") from error
+
     def stepped(self, utterances: Sequence[Utterance]) -> list[Frame | KernelPortError]:
-        """A step; whatever a model raises is the error of each utterance."""
+        """A step; whatever a model raises, or gives in place of frames, is the error of each utterance."""
         if not utterances:
             return []
         try:
-            return self.step(utterances)
+            frames = self.step(utterances)
+            if len(frames) != len(utterances) or not all(isinstance(each, (Frame, KernelPortError)) for each in frames):
+                got = ", ".join(type(each).__name__ for each in frames)
+                raise InternalError(f"the model's step: expected {len(utterances)} frames or errors, got {got}")
+            return frames
         except KernelPortError as error:
             return [error] * len(utterances)
         # A model is anybody's code; ONNX Runtime's exceptions have no other base.

@@ -294,6 +294,11 @@ def failed(request_id: bytes, error: KernelPortError) -> Answer:
     return Answer(Completion(id=request_id, error=to_status(error).SerializeToString()))
 
 
+def cannot_travel(error: Exception) -> InternalError:
+    """No message can be made of outputs: they have elements that are no text, too many bytes, no memory for them."""
+    return InternalError(f"the model's output cannot travel: {in_words(error)}")
+
+
 def _answer(request_id: bytes, result: Result, warnings: Sequence[str], limit: int) -> Answer:
     if isinstance(result, KernelPortError):
         return failed(request_id, result)
@@ -305,10 +310,8 @@ def _answer(request_id: bytes, result: Result, warnings: Sequence[str], limit: i
             too_large = ResourceExhaustedError(f"outputs: expected an answer of at most {limit:,} bytes, got {size:,}")
             return failed(request_id, too_large)
         response = response_parts(result, pb.InferResponse(warnings=warnings))
-    # Elements that are no text, more bytes than a message may have, no memory for them.
     except Exception as error:
-        cannot_travel = InternalError(f"the model's output cannot travel: {in_words(error)}")
-        return failed(request_id, cannot_travel)
+        return failed(request_id, cannot_travel(error))
     return Answer(Completion(id=request_id), response)
 
 

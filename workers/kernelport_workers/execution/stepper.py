@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -15,7 +16,7 @@ from kernelport.broker.connections import until_done
 from kernelport.broker.leases import hand_over
 from kernelport.broker.scripts import Progress
 from kernelport.config.deployments import Deployment
-from kernelport.errors import CancelledError, KernelPortError
+from kernelport.errors import CancelledError, InternalError, KernelPortError, in_words
 from kernelport.internal.v1.queue_pb2 import Batch, BatchItem, Completion, Reply
 from kernelport.telemetry import logs, metrics, tracing
 from kernelport.v1 import inference_pb2 as pb
@@ -28,6 +29,7 @@ from kernelport_workers.execution.execution import (
     Execution,
     Work,
     audio_us,
+    cannot_travel,
     failed,
     nano_dollars,
     raise_if_expired,
@@ -123,7 +125,7 @@ class Stepper:
         first = max(item.resume_from, progress.next_index) if item.stream else 0
         try:
             request = self._executions[batch.deployment].prepared(work, clock.now_us())
-            utterance = self._backends[batch.deployment].open(request, first)
+            utterance = self._backends[batch.deployment].opened(request, first)
         except KernelPortError as error:
             if span:
                 tracing.fail(span)
@@ -181,10 +183,13 @@ class Stepper:
     def _checked(self, name: str, frames: Sequence[Frame | KernelPortError]) -> list[Frame | KernelPortError]:
         given = [each if isinstance(each, KernelPortError) else each.outputs for each in frames]
         results = self._checks[name].checked(given, len(frames))
-        return [
-            result if isinstance(result, KernelPortError) else frame
-            for frame, result in zip(frames, results, strict=True)
-        ]
+        checked: list[Frame | KernelPortError] = []
+        for frame, result in zip(frames, results, strict=True):
+            if isinstance(result, KernelPortError):
+                checked.append(result)
+            elif isinstance(frame, Frame):
+                checked.append(replace(frame, outputs=result))
+        return checked
 
     def _take(self, each: InHand, frame: Frame | KernelPortError) -> None:
         if isinstance(frame, KernelPortError):
@@ -194,7 +199,12 @@ class Stepper:
         elif each.item.stream:
             until_done(lambda: scripts.end_piece(self._redis, each.batch.id, frame.index))
         else:
-            each.answer.add(frame)
+            try:
+                each.answer.add(frame)
+            # Of another shape than the pieces before, or without one of their outputs; no memory for it.
+            except Exception as error:
+                self._fail(each, InternalError(f"the model's pieces do not go together: {in_words(error)}"))
+                return
             if frame.is_last:
                 self._answer_whole(each)
             else:
@@ -213,7 +223,11 @@ class Stepper:
     def _send(self, each: InHand, frame: Frame) -> None:
         warnings = each.utterance.request.warnings if frame.index == 0 else ()
         outputs = wanted(frame.outputs, each.work.outputs)
-        response = _message(frame.index, outputs, warnings, last=frame.is_last)
+        try:
+            response = _message(frame.index, outputs, warnings, last=frame.is_last)
+        except Exception as error:
+            self._fail(each, cannot_travel(error))
+            return
         completion = Completion(id=each.item.id, sequence=frame.index, more=not frame.is_last)
         completion.backend_us, completion.used_us = round(each.backend_s * 1e6), round(each.used_s * 1e6)
         completion.audio_us = audio_us(frame.outputs)
