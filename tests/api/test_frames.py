@@ -66,5 +66,5 @@ def test_a_caller_who_leaves_leaves_no_pause_behind() -> None:
     frames = Frames(0, told.append)
     for sequence in range(MOST_KEPT):
         frames.deliver(piece(sequence))
-    frames.close()
+    assert [each.sequence for each in frames.close()] == list(range(MOST_KEPT))
     assert told == [True, False]

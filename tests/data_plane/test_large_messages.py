@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kernelport import DeadlineExceededError
 from kernelport.broker.shared_folder import SharedFolder
 from tests.data_plane.conftest import Plane, serving_plane
 from tests.stack.models import HELD
@@ -67,6 +68,25 @@ def test_a_worker_that_does_not_see_the_folder_gets_them_through_redis(running: 
             elsewhere.wait(30)
     wait_for(lambda: not messages(running))
     wait_for(lambda: not running.redis.keys("kp:claim:*"))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_callers_who_give_up_before_a_worker_has_room_leave_nothing_behind(
+    plane: Start, monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    if not shared:
+        monkeypatch.setattr("kernelport.broker.shared_folder.MEMORY", Path("/nonexistent"))
+    running = plane(settings=EVERYTHING, batching={"max_batch": 1})
+    with ThreadPoolExecutor() as pool:
+        long = pool.submit(running.infer, 0, HELD)
+        wait_for(lambda: running.entries() == [0])
+        for late in [pool.submit(running.infer, number, timeout_s=1) for number in range(1, 9)]:
+            with pytest.raises(DeadlineExceededError):
+                late.result()
+        running.release()
+        assert long.result() == 0
+    wait_for(lambda: not running.redis.keys("kp:claim:*"))
+    wait_for(lambda: not shared or not messages(running))
 
 
 def test_messages_whose_owners_died_go_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

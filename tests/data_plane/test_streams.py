@@ -94,12 +94,13 @@ def test_a_stream_outlives_its_worker(own: Stack, client: Client, redis: Redis, 
     assert not in_hand(redis)
 
 
-def test_nothing_is_made_for_a_listener_who_has_gone(client: Client, redis: Redis) -> None:
+def test_nothing_is_made_or_kept_for_a_listener_who_has_gone(own: Stack, client: Client, redis: Redis) -> None:
     stream = client.stream("hibari-en", LONG_TEXT)
     next(stream)
     assert in_hand(redis)
     stream.close()
     wait_for(lambda: not in_hand(redis), 10)
+    wait_for(lambda: os.listdir(own.settings.shared_dir) == ["id"], 10)
 
 
 def test_a_listener_who_takes_nothing_has_its_worker_pause(own: Stack, client: Client, redis: Redis) -> None:

@@ -145,7 +145,7 @@ class Dispatcher:
         finally:
             timer.cancel()
             self._replies.abandon(request_id)
-            batcher.release(pending)
+            self._let_go(pending, batcher)
 
     async def stream(
         self, deployment: Deployment, share: Share, body: bytes, resume_from: int, first_s: float, whole_s: float
@@ -227,11 +227,17 @@ class Dispatcher:
                     tail = _timings(deployment.name, pending, completion, call) + _LAST
                 yield await self._payloads.response(completion, tail)
         finally:
-            frames.close()
+            for completion in frames.close():
+                self._payloads.drop(completion)
             if not pending.answer.done():
                 self._withdrawals.add([item])
             self._replies.abandon(request_id)
-            batcher.release(pending)
+            self._let_go(pending, batcher)
+
+    def _let_go(self, pending: Pending, batcher: Batcher) -> None:
+        if pending.flight is None:  # no worker has heard of it
+            self._payloads.release(pending.item)
+        batcher.release(pending)
 
     def _batcher(self, deployment: Deployment) -> Batcher:
         """What forms the batches of a deployment, by the policy that it has now."""

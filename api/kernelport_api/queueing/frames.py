@@ -76,10 +76,11 @@ class Frames:
             self._pause(False)
         return completion
 
-    def close(self) -> None:
-        """The caller takes no more."""
+    def close(self) -> list[Completion]:
+        """The caller takes no more; what has come of it and was not taken."""
         if self._is_paused:
             self._pause(False)
+        return list(self._kept)
 
     def _keep(self, completion: Completion) -> None:
         self._kept.append(completion)

@@ -1,10 +1,12 @@
 """Large requests and responses: they travel beside the queue, in the shared folder or under keys of their own."""
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from kernelport.broker import keys, large
 from kernelport.broker.shared_folder import SharedFolder
@@ -36,6 +38,7 @@ class Payloads:
         self._admission = admission
         self._shared = shared
         self._claim_bytes = claim_bytes
+        self._unlinking: set[asyncio.Task[None]] = set()
 
     @property
     def folder_id(self) -> str:
@@ -79,9 +82,8 @@ class Payloads:
             raise
 
     def release(self, item: BatchItem) -> None:
-        """Lets go of a request that its worker could not let go of."""
-        if self._shared and item.request_file:
-            self._shared.discard(item.request_file)
+        """Lets go of a request that no worker lets go of."""
+        self._discard(item.request_file, item.request_claim)
 
     async def response(self, completion: Completion, tail: bytes = b"") -> bytes:
         """The serialized response of a completion, with `tail` behind it; a large one can be had once."""
@@ -104,6 +106,22 @@ class Payloads:
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return claimed
+
+    def drop(self, completion: Completion) -> None:
+        """Lets go of a response that nobody waits for any more."""
+        self._discard(completion.response_file, completion.response_claim)
+
+    def _discard(self, file: str, claim: str) -> None:
+        if self._shared and file:
+            self._shared.discard(file)
+        if claim.startswith(keys.CLAIM):
+            task = asyncio.create_task(self._unlink(claim))
+            self._unlinking.add(task)
+            task.add_done_callback(self._unlinking.discard)
+
+    async def _unlink(self, claim: str) -> None:
+        with contextlib.suppress(RedisError):  # it expires
+            await self._redis.unlink(claim)
 
     def sweep(self) -> None:
         """Lets go of messages in the shared folder whose owners died."""

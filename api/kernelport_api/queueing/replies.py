@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
@@ -18,12 +19,17 @@ READ_AT_ONCE = 64
 
 
 class ReplyReader:
-    """The one reader of a front door's replies, on a connection of its own."""
+    """The one reader of a front door's replies, on a connection of its own.
 
-    def __init__(self, connection: Multiplexer, front_door: str) -> None:
+    Args:
+        drop: is given what nobody waits for any more.
+    """
+
+    def __init__(self, connection: Multiplexer, front_door: str, drop: Callable[[Completion], None]) -> None:
         self.front_door = front_door
         self.key = keys.replies(front_door)
         self._connection = connection
+        self._drop = drop
         self._waiting: dict[bytes, asyncio.Future[Completion]] = {}
         self._streams: dict[bytes, Frames] = {}
 
@@ -60,10 +66,13 @@ class ReplyReader:
 
     def _deliver(self, reply: Reply) -> None:
         for completion in reply.completions:
-            if self._streams and (frames := self._streams.get(completion.id)) is not None:
+            frames = self._streams.get(completion.id)
+            if frames is not None:
                 frames.deliver(completion)
                 if completion.more:
                     continue
             future = self._waiting.get(completion.id)
             if future is not None and not future.done():
                 future.set_result(completion)
+            elif frames is None:
+                self._drop(completion)
