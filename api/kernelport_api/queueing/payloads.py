@@ -91,18 +91,17 @@ class Payloads:
         if kind == "response":
             return completion.response + tail
         claimed: bytes | None = None
-        if kind == "response_file" and self._shared:
-            file = completion.response_file
-            is_large = self._shared.size(file) >= _THREAD_BYTES
-            try:
+        try:
+            if kind == "response_file" and self._shared:
+                file = completion.response_file
+                is_large = self._shared.size(file) >= _THREAD_BYTES
                 get = partial(self._shared.get, file, tail)
                 claimed = await asyncio.get_running_loop().run_in_executor(_thread, get) if is_large else get()
-            finally:
-                self._shared.discard(file)
-        elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
-            key = completion.response_claim
-            claimed = await reached_at_once(large.read_async(self._redis, key, tail), "the request has run")
-            await reached_at_once(self._redis.unlink(key), "the request has run")
+            elif kind == "response_claim" and completion.response_claim.startswith(keys.CLAIM):
+                reading = large.read_async(self._redis, completion.response_claim, tail)
+                claimed = await reached_at_once(reading, "the request has run")
+        finally:
+            self.drop(completion)
         if claimed is None:
             raise InternalError("the response expired before it could be read")
         return claimed
