@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from kernelport.errors import InvalidArgumentError
 from kernelport.limits import MAX_FIELDS, MAX_ITEMS
+from kernelport.open_inference import inference_pb2 as oip
 from kernelport.v1 import inference_pb2 as pb
 from kernelport.v1 import job_pb2
 from kernelport.wire_format import LEFT_OUT_BYTES, data_of_inputs, has_outline
@@ -15,6 +16,7 @@ from kernelport_api.doors.parsing import SMALL_BYTES, parsed, parsed_request
 from kernelport_api.queueing.idempotency import _digest
 from kernelport_api.services.inputs import input_violations
 
+TYPED = oip.ModelInferRequest.InferInputTensor(contents=oip.InferTensorContents(fp32_contents=[1.5] * 2**20))
 EMPTY_TENSOR = b"\x12\x00"
 UNKNOWN_FIELD = b"\x78\x01"
 GROUP = b"\x7b\x7c"
@@ -59,9 +61,24 @@ async def test_a_large_message_is_what_it_would_be_at_once(message: Message) -> 
             job_pb2.AddItemsRequest(items=[job_pb2.NewItem(inputs=[pb.Tensor()] * 2**20)]).SerializeToString(),
             f"at most {MAX_FIELDS:,} fields in one NewItem",
         ),
+        (
+            oip.ModelInferRequest,
+            oip.ModelInferRequest(inputs=[TYPED]).SerializeToString(),
+            "got more; a large one travels as raw_input_contents",
+        ),
         (job_pb2.GetJobRequest, job_pb2.GetJobRequest(job_id="j" * 2**20).SerializeToString(), "expected at most"),
     ],
-    ids=["tensors", "unknown", "groups", "dimensions", "cut off", "items", "an item's tensors", "an id"],
+    ids=[
+        "tensors",
+        "unknown",
+        "groups",
+        "dimensions",
+        "cut off",
+        "items",
+        "an item's tensors",
+        "typed contents",
+        "an id",
+    ],
 )
 async def test_a_large_message_of_many_parts_is_refused_at_once(kind: type[Message], body: bytes, words: str) -> None:
     began = time.process_time()

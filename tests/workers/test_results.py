@@ -387,3 +387,10 @@ def test_outputs_stay_as_they_were_given_while_the_next_batch_runs() -> None:
     responses = [pb.InferResponse.FromString(b"".join(each.answers([10_000])[0].response)) for each in outcomes]
     found = [tensors.to_arrays(each.outputs) for each in responses]
     assert [(each["y"].max(), each["extra"][0]) for each in found] == [(1, b"1"), (2, b"2")]
+
+
+def test_an_output_that_says_to_have_terabytes_is_refused_without_being_made() -> None:
+    endless = np.broadcast_to(np.float32(1), (2**38, 3))
+    (answer,) = ran(Reuses(lambda _: [{"y": endless}])).answers([10_000])
+    told = from_status(status_pb2.Status.FromString(answer.completion.error))
+    assert "expected an answer of at most 10,000 bytes" in told.message

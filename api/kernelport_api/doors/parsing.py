@@ -39,6 +39,8 @@ _LARGE_KINDS: dict[type[Message], int] = {
     job_pb2.ReplaceItemsRequest: limits.MAX_FIELDS + limits.MAX_ITEMS,
     voice_pb2.AddVoiceRequest: limits.MAX_FIELDS,
 }
+# What has a cheaper way for tensors of many elements.
+_WITH_RAW_CONTENTS = (open_inference_pb2.ModelInferRequest,)
 
 
 async def parsed(kind: type[Parsed], body: bytes) -> Parsed:
@@ -112,7 +114,8 @@ def _pieces(kind: type[Message], body: bytes) -> Iterator[memoryview]:
             raise _refusal(f"expected at most {_LARGE_KINDS[kind]:,} fields, got more")
         inner = field.message_type if field is not None and end - begin > SMALL_BYTES else None
         if inner is not None and fields_left(inner, body, begin, end, limits.MAX_FIELDS) < 0:
-            raise _refusal(f"expected at most {limits.MAX_FIELDS:,} fields in one {inner.name}, got more")
+            otherwise = "; a large one travels as raw_input_contents" if kind in _WITH_RAW_CONTENTS else ""
+            raise _refusal(f"expected at most {limits.MAX_FIELDS:,} fields in one {inner.name}, got more{otherwise}")
         if end - start > SMALL_BYTES or count % _FIELDS_A_PIECE == 0:
             yield view[start:end]
             start = end

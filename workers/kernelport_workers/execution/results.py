@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelport.errors import InternalError, KernelPortError, in_words, to_status
 from kernelport.signature import DeclaredOutputs, is_speech
-from kernelport.tensors import Array, is_bytes, is_masked
+from kernelport.tensors import MAX_MESSAGE_BYTES, Array, is_bytes, is_masked
 from kernelport_workers.backends.base import Backend, Outputs
 
 Result = Outputs | KernelPortError
@@ -79,7 +79,10 @@ class ResultCheck:
 
 def _copied(value: Any) -> Array:
     """An array of its own. Elements that are no numbers may change, too: a `bytearray`, or a view of other memory."""
-    array = np.asarray(value).copy()
+    array = np.asarray(value)
+    if array.nbytes > MAX_MESSAGE_BYTES:  # it is refused; a view of few elements may say that it has so many
+        return array
+    array = array.copy()
     if array.dtype == object:
         np.frompyfunc(_constant, 1, 1)(array, out=array)
     return array
