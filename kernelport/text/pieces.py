@@ -13,6 +13,8 @@ from kernelport.text.reading import Passage, Reading, passages_of, spoken_passag
 
 CLAUSE_S, SENTENCE_S, PARAGRAPH_S, CUT_S = 0.12, 0.25, 0.45, 0.04
 """Seconds of silence behind a piece, by what it ends with; a forced cut is one between two words."""
+KEPT_S = 0.02
+"""Seconds that a piece keeps of the silence at each of its ends; a pause between two pieces counts what both keep."""
 
 # Characters of the first piece, of the second, and of those that follow: from where a clause may end it, and at most.
 _BOUNDS = ((40, 120), (80, 240), (80, 240))
@@ -39,11 +41,13 @@ class Piece:
     Attributes:
         text: without white space around it; empty for silence alone.
         pause_s: seconds of silence behind it.
+        is_asked: whether a `<break>` asks for this pause.
         ends_paragraph: whether a paragraph ends with it.
     """
 
     text: Aligned
     pause_s: float
+    is_asked: bool = False
     ends_paragraph: bool = False
 
 
@@ -79,9 +83,10 @@ def pieces(passages: Iterable[Passage]) -> Iterator[Piece]:
         if passage.pause_s is not None:
             asked_s += passage.pause_s
         if last is not None:
-            silence_s = PARAGRAPH_S if passage.pause_s is None and not asked_s else asked_s
+            is_asked = passage.pause_s is not None or asked_s > 0
             ends_paragraph = last.ends_paragraph or passage.ends_paragraph
-            last = replace(last, pause_s=silence_s, ends_paragraph=ends_paragraph)
+            silence_s = asked_s if is_asked else PARAGRAPH_S
+            last = replace(last, pause_s=silence_s, is_asked=is_asked, ends_paragraph=ends_paragraph)
     if last is not None:
         yield replace(last, pause_s=asked_s)
 
@@ -95,7 +100,8 @@ def complete(text: str) -> tuple[int, float]:
         text: all that has come and is not spoken yet.
 
     Returns:
-        The number of its characters, 0 when the first piece may go on yet; and the seconds of silence behind them.
+        The number of its characters, 0 when the first piece may go on yet; and the seconds of silence to put behind
+        what they become when they are spoken by themselves: at that end a piece keeps some, and a `<break>` is spoken.
     """
     if len(text) <= SHORT and not _MAY_END.search(text):
         return 0, 0.0  # reading costs a millisecond for every hundred characters
@@ -103,10 +109,10 @@ def complete(text: str) -> tuple[int, float]:
     before: Piece | None = None
     last: Piece | None = None
     for piece in pieces(spoken_passages(passages_of(text[start:], chinese=True), "en-US")):
-        before, last = last, piece
+        before, last = (last if last and last.text.text else None), piece  # by itself, silence cannot be spoken
     if before is None or last is None:
         return (len(text) if start else 0), 0.0
-    return start + last.text.origins[0], before.pause_s
+    return start + last.text.origins[0], 0.0 if before.is_asked else before.pause_s - 2 * KEPT_S
 
 
 def nothing_to_say(text: str, chinese: bool = False) -> str | None:

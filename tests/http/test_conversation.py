@@ -19,7 +19,7 @@ from kernelport.broker import keys
 from kernelport.broker.queues import queue_keys
 from kernelport.config.settings import bundled_deployments
 from kernelport.supervisor.stack import Stack
-from kernelport.text.pieces import SENTENCE_S
+from kernelport.text.pieces import KEPT_S, PARAGRAPH_S, SENTENCE_S
 from kernelport_api.doors.http.openai.conversation import MOST_WAITING
 from tests.conftest import serving_stack, stack_settings
 from tests.http.calls import ask
@@ -95,7 +95,7 @@ async def test_a_sentence_is_heard_before_the_next_has_come(stack: Stack, spoken
         for word in f"{QUIET} The".split(" "):
             await talk.append(f"{word} ")
         first = b""
-        pause = bytes(2 * round(SENTENCE_S * RATE))
+        pause = bytes(2 * round((SENTENCE_S - 2 * KEPT_S) * RATE))
         while len(first) < len(spoken[QUIET] + pause):
             came = await talk.next()
             assert isinstance(came, bytes)
@@ -105,6 +105,19 @@ async def test_a_sentence_is_heard_before_the_next_has_come(stack: Stack, spoken
         await talk.socket.send_json(END)
         assert await talk.until("speech.audio.done") == spoken[STILL]
         assert await talk.closed() == 1000
+
+
+async def test_pauses_are_as_long_as_in_a_call(stack: Stack) -> None:
+    text = f'<break time="1s"/> {QUIET} {STILL}\n\n{QUIET} <break time="2s"/> {STILL}'
+    async with talking(stack) as talk:
+        for word in text.split(" "):
+            await talk.append(f"{word} ")
+        await talk.socket.send_json(END)
+        sound = np.abs(np.frombuffer(await talk.until("speech.audio.done"), "<i2")) > 10 ** (-50 / 20) * 32767
+    heard = np.flatnonzero(sound)
+    between = np.diff(heard) / RATE
+    pauses = [heard[0] / RATE, *between[between > 0.2]]
+    assert pauses == pytest.approx([1, SENTENCE_S, PARAGRAPH_S, 2], abs=0.03)
 
 
 async def test_a_flush_speaks_what_looks_unfinished_and_says_when_it_has(stack: Stack) -> None:

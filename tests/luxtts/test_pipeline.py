@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernelport.text.pieces import KEPT_S
 from kernelport_workers.luxtts import Audio, InvalidInputError, LuxTTSError, Pipeline, SynthesisError, Utterance, Voice
 from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Generate, Job, Schedule
 from kernelport_workers.luxtts.pipeline import MAX_FRAMES, MAX_HOURS
 from kernelport_workers.luxtts.text_encoder import frame_count
-from kernelport_workers.speech.joins import KEPT_S
 from tests.luxtts.conftest import audio_file, relative_error, spell, tone
 
 TEXTS = ["Yes.", "A somewhat longer sentence, with a clause.", "Three short words", "One two three. " * 12]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pytest
 
 from kernelport.text import complete
-from kernelport.text.pieces import CLAUSE_S, LONGEST, PARAGRAPH_S, SENTENCE_S
+from kernelport.text.pieces import CLAUSE_S, KEPT_S, LONGEST, PARAGRAPH_S, SENTENCE_S
 
 
 def spoken(bits: Iterable[str]) -> list[str]:
@@ -39,13 +39,19 @@ def test_words_become_sentences_wherever_they_are_split(sentences: list[str]) ->
             assert [part.strip() for part in parts] == [sentence.strip() for sentence in sentences]
 
 
-def test_the_silence_is_that_of_what_the_part_ends_with() -> None:
-    assert complete("The harbour was quiet. The b")[1] == SENTENCE_S
-    assert complete("The harbour was quiet.\n\nThe b")[1] == PARAGRAPH_S
+def test_the_silence_is_that_of_what_the_part_ends_with_but_for_what_is_spoken_with_it() -> None:
+    assert complete("The harbour was quiet. The b")[1] == SENTENCE_S - 2 * KEPT_S
+    assert complete("The harbour was quiet.\n\nThe b")[1] == PARAGRAPH_S - 2 * KEPT_S
+    asked = "The harbour was quiet. <break time='2s'/> "
+    assert complete(f"{asked}The b") == (len(asked), 0)
     assert complete("The harbour was quiet") == (0, 0.0)
     clauses = "the boats lay still at the quay for a long while, " * 4
     length, pause_s = complete(clauses)
-    assert (clauses[:length].rstrip()[-1], pause_s) == (",", CLAUSE_S)
+    assert (clauses[:length].rstrip()[-1], pause_s) == (",", CLAUSE_S - 2 * KEPT_S)
+
+
+def test_a_pause_ahead_of_all_words_waits_for_them() -> None:
+    assert spoken(["<break time='2s'/> ", "Now. ", "The b"]) == ["<break time='2s'/> Now. ", "The b"]
 
 
 @pytest.mark.parametrize("word", ["x", "тишина ", "<b>", "ha "])

@@ -232,6 +232,12 @@ def test_a_pause_that_is_asked_for_is_silence(pipeline: HibariPipeline) -> None:
     assert len(paused) - len(without) == round((2 - SENTENCE_S) * 24000)
 
 
+def test_a_pause_ahead_of_all_words_is_silence_before_them(pipeline: HibariPipeline) -> None:
+    samples = audio(say(pipeline, '<break time="1s"/> Here we go.'))
+    heard = np.flatnonzero(np.abs(samples) > AUDIBLE)
+    assert heard[0] / 24000 == pytest.approx(1, abs=0.03)
+
+
 def test_it_stops_between_sentences_when_nobody_waits(pipeline: HibariPipeline) -> None:
     checks = 0
 

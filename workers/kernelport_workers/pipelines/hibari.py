@@ -179,10 +179,11 @@ class HibariPipeline(SteppedBackend):
             sound_of(self._tts, part, utterance.speed, rng)
             for part in _fitting(self._phonemes(utterance.piece.text.text, utterance.lexicon))
         ]
-        pauses = [CUT_S] * (len(sounds) - 1) + [utterance.piece.pause_s]
-        spoken = [joinable(sound, pause_s, rate) for sound, pause_s in zip(sounds, pauses, strict=True)]
-        audio = np.concatenate(spoken) if spoken else silence(utterance.piece.pause_s, rate)
         piece = utterance.piece
+        spoken = [joinable(sound, CUT_S, rate) for sound in sounds[:-1]]
+        spoken += [joinable(sound, piece.pause_s, rate) for sound in sounds[-1:]]
+        # A pause that is asked for ahead of all words is a piece without any.
+        audio = np.concatenate(spoken) if spoken else silence(piece.pause_s, rate)
         if not utterance.take(audio.size):
             return _invalid("text", f"expected at most {MAX_HOURS} hours of speech")
         behind = "" if utterance.is_done else "\n" if piece.ends_paragraph else " "

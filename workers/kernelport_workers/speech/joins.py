@@ -3,11 +3,10 @@
 import numpy as np
 
 from kernelport.tensors import Array
+from kernelport.text.pieces import KEPT_S
 
 AUDIBLE = 10 ** (-50 / 20)
 """Amplitude above which a sample is heard: -50 dBFS."""
-# What is left before the first audible sample and behind the last: soft beginnings and ends of sounds are in there.
-KEPT_S = 0.02
 _FADE_S = 0.005
 
 
@@ -31,7 +30,7 @@ def joinable(sound: Array, pause_s: float, sample_rate: int, audible: float = AU
     heard = np.flatnonzero(np.abs(sound) > audible)
     if not heard.size:
         return silence(pause_s, sample_rate)
-    kept = round(KEPT_S * sample_rate)
+    kept = round(KEPT_S * sample_rate)  # soft beginnings and ends of sounds are in there
     head, tail = max(0, kept - int(heard[0])), max(0, int(heard[-1]) + 1 + kept - sound.size)
     cut = np.pad(sound, (head, tail))[heard[0] - kept + head : heard[-1] + 1 + kept + head]
     cut[: fade.size] *= fade
