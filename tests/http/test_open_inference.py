@@ -92,6 +92,7 @@ def test_megabytes_come_back_as_they_went(stack: Stack) -> None:
         ({"inputs": [raw_input(16)]}, "inputs[0].parameters.binary_data_size"),
         ({"inputs": [raw_input(True)]}, "inputs[0].parameters.binary_data_size"),  # type: ignore[arg-type]
         ({"inputs": [X], "outputs": [{"name": "z"}]}, "outputs[0].name"),
+        ({"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 2}}]}, "parameters.classification"),
     ],
 )
 def test_a_malformed_request_names_the_field(stack: Stack, body: object, expected: str) -> None:
@@ -101,11 +102,21 @@ def test_a_malformed_request_names_the_field(stack: Stack, body: object, expecte
     assert expected in reply.json()["error"]
 
 
-@pytest.mark.parametrize("told", ["-1", "many", "1e9", "99999"])
+@pytest.mark.parametrize("told", ["-1", "many", "1e9", "99999", "1" * 5000])
 def test_a_length_that_is_none_is_told_so(stack: Stack, told: str) -> None:
     body, headers = binary({"inputs": [raw_input(16)]}, RAW)
     reply = ask(stack.url, "POST", INFER, body, {**headers, "Inference-Header-Content-Length": told})
     assert (reply.status, reply.json()["error"].partition(":")[0]) == (400, "Inference-Header-Content-Length")
+
+
+def test_a_text_may_be_its_bytes_but_its_length_has_to_be_its_length(stack: Stack) -> None:
+    path, wanted = "/v2/models/hibari-en/infer", [{"name": "sample_rate"}]
+    text = {"name": "text", "shape": [3], "datatype": "UINT8", "data": list(b"Hi.")}
+    assert ask(stack.url, "POST", path, {"inputs": [text], "outputs": wanted}).status == 200
+    element = {"name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 7}}
+    for length, status in ((3, 200), (2, 400), (4, 400), (2**32 - 1, 400)):
+        body, headers = binary({"inputs": [element], "outputs": wanted}, length.to_bytes(4, "little") + b"Hi.")
+        assert ask(stack.url, "POST", path, body, headers).status == status
 
 
 def test_bytes_that_belong_to_nobody_are_refused(stack: Stack) -> None:

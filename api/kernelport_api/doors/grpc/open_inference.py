@@ -17,6 +17,7 @@ from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, p
 from kernelport_api.doors.open_inference.tensors import (
     DATATYPES,
     Input,
+    check_output,
     dtype_of,
     invalid,
     numbers,
@@ -141,6 +142,8 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def _answer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
         arrived_at = time.monotonic()
+        for index, wanted in enumerate(request.outputs):
+            check_output(wanted.parameters, f"outputs[{index}]")
         limits = [context.time_remaining(), parameter_s(_value(request.parameters, "timeout"), "parameters.timeout")]
         asked = Asked(
             model=request.model_name,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kernelport.errors import FieldViolation, InvalidArgumentError, in_words
 from kernelport_api.aside import SMALL_BYTES, aside
 from kernelport_api.doors.calls import Calls
-from kernelport_api.doors.http.answers import Streamed
+from kernelport_api.doors.http.answers import JSON, Streamed
 from kernelport_api.doors.http.bodies import pass_over, read_body, read_form, why_no_json
 from kernelport_api.doors.http.errors import Refusal, answer_to
 from kernelport_api.doors.http.server import HUNG_UP
@@ -175,7 +175,7 @@ def _checked_type(call: HttpCall, expected: tuple[str, ...]) -> str:
     if not got and call.header(b"content-length") in ("", "0") and b"transfer-encoding" not in call.headers:
         return got  # there is no body
     if got not in expected if expected else got in _OF_ANY_PAGE:
-        known = " or ".join(expected or ("application/octet-stream",))
+        known = " or ".join(expected or (JSON, "application/octet-stream"))
         raise Refusal(415, f"Content-Type: expected {known}, got {got or 'none'}")
     return got
 

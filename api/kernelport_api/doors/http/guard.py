@@ -18,7 +18,10 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = b"GET, HEAD, POST, PUT, DELETE"
 _PREFLIGHT_S = b"600"
 # What pages of other origins may read of an answer beside its body.
-_EXPOSED = b"x-request-id, openai-processing-ms, retry-after, inference-header-content-length, content-disposition"
+_EXPOSED = (
+    b"kernelport-request-id, x-request-id, openai-processing-ms, retry-after, inference-header-content-length, "
+    b"content-disposition"
+)
 
 
 class Guard:

@@ -7,6 +7,8 @@ from kernelport.telemetry.metrics import UNKNOWN
 from kernelport_api.calls import AccessLog, Call
 
 _MAX_PATH = 200
+# Where OpenAI's clients look for the id of a call, such as `error.request_id`.
+_OPENAI_NAME = "x-request-id"
 # What queues no work has no trace.
 _LOOKS = {"GET", "HEAD", "OPTIONS"}
 # The status of a call that becomes a WebSocket, and the code with which such a one is closed that went well.
@@ -47,7 +49,9 @@ class Logged:
             if kind in ("http.response.start", "websocket.accept"):
                 status = message.get("status", _SWITCHING)
                 name, request_id = call.metadata()
-                message["headers"] = [*message.get("headers", ()), (name.encode(), request_id.encode())]
+                names = (name, _OPENAI_NAME) if scope["path"].startswith("/v1/") else (name,)
+                ids = ((each.encode(), request_id.encode()) for each in names)
+                message["headers"] = [*message.get("headers", ()), *ids]
             elif kind == "websocket.close" and message["code"] != _NORMAL_CLOSE:
                 status = message["code"]
             call.bytes_out += _size(message)

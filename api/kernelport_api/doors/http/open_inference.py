@@ -21,6 +21,7 @@ from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, p
 from kernelport_api.doors.open_inference.tensors import (
     DATATYPES,
     Input,
+    check_output,
     dtype_of,
     from_values,
     invalid,
@@ -196,6 +197,8 @@ def _read(call: HttpCall, head: int) -> tuple[_Request, list[Input]]:
             raise invalid(f"{field}.parameters.{_SIZE}", f"{expected}; got {size!r:.64}")
         inputs.append(Input(tensor.name, dtype, tensor.shape, body[at : at + size]))
         at += size
+    for index, wanted in enumerate(request.outputs):
+        check_output(wanted.parameters, f"outputs[{index}]")
     if at != len(body):
         raise invalid("body", f"expected {counted(at - head, 'byte')} behind the JSON, got {len(body) - head:,}")
     return request, inputs

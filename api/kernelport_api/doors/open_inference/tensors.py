@@ -1,7 +1,7 @@
 """Tensors of the protocol as those of the contract, and back. Their raw elements are the same bytes on both sides."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,10 +65,17 @@ def is_text(spec: TensorSpec) -> bool:
 
 
 def as_declared(given: Input, spec: TensorSpec | None) -> Input:
-    """An input as its deployment declares it: a text that comes as one element of BYTES becomes its UTF-8."""
+    """An input as its deployment declares it: a text that comes as one element of BYTES becomes its UTF-8.
+
+    Raises:
+        InvalidArgumentError: the length ahead of the text is not its length.
+    """
     if spec is None or given.dtype != pb.STRING or not is_text(spec) or math.prod(given.shape) != 1:
         return given
-    text = given.data[_LENGTH_BYTES:]
+    told, text = int.from_bytes(given.data[:_LENGTH_BYTES], "little"), given.data[_LENGTH_BYTES:]
+    if len(given.data) < _LENGTH_BYTES or told != len(text):
+        expected = f"expected one element of BYTES: its length in {_LENGTH_BYTES} bytes, then as many bytes"
+        raise invalid(f'inputs["{given.name}"]', f"{expected}; got {len(text):,} behind the length {told:,}")
     return Input(given.name, pb.U8, [len(text)], text)
 
 
@@ -93,7 +100,8 @@ def from_values(name: str, dtype: pb.DType, shape: Sequence[int], values: Any, f
             says.
     """
     try:
-        array = array_of(tensor_spec(name, dtype, None), values)
+        # Not by the name of the input: whoever says UINT8 gives bytes, those of a text, too.
+        array = array_of(tensor_spec(field, dtype, None), values)
         return Input(name, dtype, shape, from_array(name, array.reshape(tuple(shape))).data)
     except (ValueError, TypeError, OverflowError) as error:
         raise invalid(field, str(error)) from error
@@ -135,6 +143,21 @@ def numbers(dtype: pb.DType, values: Sequence[Any], field: str) -> bytes:
         return np.array(values, NUMPY_DTYPES[dtype].newbyteorder("<")).tobytes()
     except OverflowError as error:
         raise invalid(field, f"expected numbers that fit {DATATYPES[dtype]}: {error}") from error
+
+
+def check_output(parameters: Collection[str], field: str) -> None:
+    """Looks whether a wanted output is asked for in a form that is not given here: it would be taken for that.
+
+    Args:
+        parameters: the names of those of the output.
+        field: its path, for the error.
+
+    Raises:
+        InvalidArgumentError: it is asked for so.
+    """
+    for name in ("classification", "shared_memory_region"):
+        if name in parameters:
+            raise invalid(f"{field}.parameters.{name}", "expected none: outputs are given as they are")
 
 
 def invalid(field: str, description: str) -> InvalidArgumentError:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +68,6 @@ class Speech:
         first = await anext(messages)
         parts = _encoded(request.response_format, first, messages)
         headers = {
-            "x-request-id": f"req_{os.urandom(12).hex()}",
             "openai-processing-ms": str(round(1000 * (time.monotonic() - arrived_at))),
             "cache-control": "no-store",
             "x-accel-buffering": "no",
