@@ -85,6 +85,20 @@ def test_a_place_that_cannot_be_meant_is_refused(stack: Stack, large: str, query
     assert (reply.status, reply.json()["error"]["violations"][0]["field"]) == (400, field)
 
 
+@pytest.mark.parametrize("name", ["a.\0b", "a." + "b" * 300, "../a.txt", "a.\u2028", ""])
+def test_whatever_a_file_is_called_it_is_read(stack: Stack, name: str) -> None:
+    body, headers = form({"deployment": "hibari-en"}, ("file", name, b"One line."))
+    told = ask(stack.url, "POST", "/api/jobs/preview", body, headers).json()
+    assert (told["kind"], told["items"]) == ("text", 1)
+
+
+@pytest.mark.parametrize("inputs", ["[" * 100_000, '{"speed": ' + "[" * 900 + "]" * 900 + "}", "{", "3"])
+def test_inputs_that_are_no_object_of_values_are_refused(stack: Stack, inputs: str) -> None:
+    fields = {"deployment": "hibari-en", "shared_inputs": inputs}
+    reply = ask(stack.url, "POST", "/api/jobs", *form(fields, ("file", "a.txt", b"One line.")))
+    assert reply.status == 400, reply.body
+
+
 def test_some_of_the_files_come_as_a_zip(stack: Stack, large: str) -> None:
     reply = ask(stack.url, "GET", f"/api/jobs/{large}/outputs.zip?index=0-1,2047-2048&index=4999")
     names = zipfile.ZipFile(io.BytesIO(reply.body)).namelist()

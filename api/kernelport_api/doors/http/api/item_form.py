@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MOST_BYTES = 2**30
 NUMBERS = ("priority", "deadline_unix_us", "deadline_in_s", "retention_s")
 _FLAGS = ("delete_outputs", "skip_bad")
 _MAPPINGS = ("metadata", "column")
+_SUFFIXES = re.compile(r"[.\w]{1,32}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ async def item_form(form: FormData, inference: Inference, most_problems: int) ->
         raise invalid("file", "expected a file of items")
     fields = _texts(form)
     deployment = str(fields.get("deployment", ""))
-    signature = await inference.signature(deployment) or Signature()
+    signature = await signature_of(deployment, inference)
     shared = _shared(fields.pop("shared_inputs", "{}"), signature)
     with tempfile.TemporaryDirectory(prefix="kernelport-") as folder:
-        path = Path(folder) / f"items{''.join(PurePath(file.filename or '').suffixes[-2:])}"
+        path = Path(folder) / f"items{_suffixes(file.filename or '')}"
         try:
             await asyncio.to_thread(copied, file, path)
             kind = fields.pop("kind", None) or await asyncio.to_thread(detect, path)
@@ -91,6 +93,24 @@ async def item_form(form: FormData, inference: Inference, most_problems: int) ->
             yield ItemForm(source, kind, report, deployment, to_tensors(shared), skips_bad, fields)
         except ItemFileError as error:
             raise invalid("file", str(error).replace(str(path), "the file")) from error
+
+
+async def signature_of(deployment: str, inference: Inference) -> Signature:
+    """What a deployment takes and gives; nothing where that is not known.
+
+    Raises:
+        InvalidArgumentError: none is named.
+        NotFoundError: there is none of this name.
+    """
+    if not deployment:
+        raise invalid("deployment", "expected the name of a deployment, got nothing")
+    return await inference.signature(deployment) or Signature()
+
+
+def _suffixes(name: str) -> str:
+    """What a file's name says of its kind: its last two suffixes; nothing where no file here could have them."""
+    found = "".join(PurePath(name).suffixes[-2:])
+    return found if _SUFFIXES.fullmatch(found) else ""
 
 
 def _shared(text: str, signature: Signature) -> dict[str, Any]:

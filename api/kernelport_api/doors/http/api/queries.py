@@ -79,11 +79,12 @@ def checked(convert: Callable[[], Value], name: str) -> Value:
     """What `convert` gives.
 
     Raises:
-        InvalidArgumentError: it raises ValueError or TypeError, as messages do that a value does not fit.
+        InvalidArgumentError: it raises ValueError or TypeError, as messages do that a value does not fit, or
+            RecursionError, as JSON does that is nested too deep.
     """
     try:
         return convert()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise invalid(name, str(error)) from error
 
 

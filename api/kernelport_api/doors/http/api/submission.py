@@ -19,7 +19,7 @@ from kernelport.jobs.shapes import job_dict
 from kernelport.signature import Signature
 from kernelport.v1 import job_pb2 as pb
 from kernelport_api.doors.http.answers import json_answer
-from kernelport_api.doors.http.api.item_form import NUMBERS, item_form
+from kernelport_api.doors.http.api.item_form import NUMBERS, item_form, signature_of
 from kernelport_api.doors.http.api.queries import checked, field, invalid, known
 from kernelport_api.doors.http.endpoint import OVER_HTTP, HttpCall
 from kernelport_api.doors.texts import with_short_texts
@@ -58,7 +58,11 @@ class Submitting:
     async def run(self, spec: pb.JobSpec, items: Iterator[pb.NewItem], request_id: str) -> pb.Job:
         """Makes a job of items and seals it. A job that cannot have all of them is not left behind."""
         request = with_short_texts(pb.SubmitJobRequest(spec=spec, open=True, request_id=request_id))
-        made = await self._jobs.SubmitJob(request, OVER_HTTP)
+        try:
+            made = await self._jobs.SubmitJob(request, OVER_HTTP)
+        except InvalidArgumentError as error:  # over HTTP the keys of a spec stand beside the items
+            keys = (FieldViolation(each.field.removeprefix("spec."), each.description) for each in error.violations)
+            raise InvalidArgumentError.of(keys) from error
         try:
             added = await self._jobs.AddItems(_portions(made.job.id, items), OVER_HTTP)
             return pb.Job.FromString(added.job.SerializeToString())
@@ -74,7 +78,7 @@ class Submitting:
 
     async def _of_json(self, body: Any) -> pb.Job:
         given = known(body, *_KEYS)
-        signature = await self._inference.signature(field(given, "deployment", str, "")) or Signature()
+        signature = await signature_of(field(given, "deployment", str, ""), self._inference)
         spec = _spec(given)
         spec.shared_inputs.extend(to_tensors(coerce(field(given, "shared_inputs", dict, {}), signature)))
         items = await asyncio.to_thread(lambda: list(_items(field(given, "items", list, []), signature)))
