@@ -108,7 +108,15 @@ def reserve(address: str) -> socket.socket:
     reserved = socket.socket(_family(host))
     try:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind((host.strip("[]"), int(port)))
+        place = host.strip("[]"), int(port)
+        try:
+            reserved.bind(place)
+        except OSError:
+            # For a minute there are connections of a front door that has stopped, which did not share the address. The
+            # option that passes over them is taken back: with it, another user's socket could be bound beside this one.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(place)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         reserved.close()
         raise StackError(f"cannot listen on {address}: {error}") from error

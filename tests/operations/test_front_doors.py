@@ -18,6 +18,7 @@ from kernelport.broker import keys
 from kernelport.broker.connections import connect
 from kernelport.config.settings import bundled_deployments
 from kernelport.errors import StackError
+from kernelport.supervisor.ports import reserve
 from kernelport.supervisor.restarting import Restarter
 from kernelport.supervisor.stack import Stack
 from kernelport.v1 import deployment_pb2, deployment_pb2_grpc
@@ -134,6 +135,19 @@ def test_each_is_replaced_and_nobody_is_refused(shared: tuple[Stack, int], state
     assert not after & before
     assert value(port, "redis_up") == 1
     assert {each.state for each in stack.status()} == {"serving"}
+
+
+def test_an_address_is_theirs_though_connections_of_one_that_has_stopped_are_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        place = stopped.getsockname()
+        with socket.create_connection(place) as caller:
+            stopped.accept()[0].close()
+            assert caller.recv(1) == b""
+    with reserve(f"127.0.0.1:{place[1]}"):
+        for option in (socket.SO_REUSEADDR, socket.SO_BROADCAST):
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.setsockopt(socket.SOL_SOCKET, option, 1)
+                other.bind(place)
 
 
 def test_their_addresses_are_nobody_else_s(shared: tuple[Stack, int], tmp_path: Path) -> None:
