@@ -188,3 +188,12 @@ def test_what_is_no_http_ends_its_connection_alone(stack: Stack, sent: bytes, ex
         connection.sendall(sent)
         assert connection.recv(4096).startswith(expected)
     assert ask(stack.url, "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/api/jobs", "GET, HEAD, POST"), ("/api/jobs/a", "DELETE, GET, HEAD"), (SPEECH, "POST")],
+)
+def test_a_method_that_is_not_here_is_told_all_that_are(open_url: str, path: str, allowed: str) -> None:
+    reply = ask(open_url, "PATCH", path)
+    assert (reply.status, reply.headers["allow"]) == (405, allowed)

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections import defaultdict
 from collections.abc import Callable
 
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
@@ -45,15 +46,15 @@ class _Route(Route):
         super().__init__(path, endpoint, methods=[method])
         self._access, self._need = access, ROUTES.get(f"{method} {path}")
         self.known: Known = (method, path, endpoint)
+        self.allowed = frozenset(self.methods or ())  # at this path, other routes' methods among them
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        methods = self.methods or set()
-        if scope["method"] in methods:
+        if scope["method"] in (self.methods or ()):
             current().route = f"{scope['method']} {self.path}"
             if await _may(self._access, self._need, scope, receive, send):
                 await self.app(scope, receive, send)
         else:
-            allow = ", ".join(sorted(methods))
+            allow = ", ".join(sorted(self.allowed))
             refusal = Refusal(405, f"expected {allow} at this path, got {scope['method']}", allow=allow)
             await answer_to(refusal, scope)(scope, receive, send)
 
@@ -113,6 +114,11 @@ def application(services: Services, settings: Settings, access_log: AccessLog) -
             route("GET", "/", Endpoint(studio.page, others)),
             route("GET", "/studio/{name}", Endpoint(studio.file, others)),
         ]
+    allowed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for each in routes:
+        allowed[each.path] |= each.allowed
+    for each in routes:
+        each.allowed = allowed[each.path]
     sockets: list[BaseRoute] = [_SocketRoute(services.access, conversation.PATH, conversations)]
     router = Router([*sockets, *routes], redirect_slashes=False, default=_no_route)
     return Logged(Guard(router, parts_of(settings.http_hosts), parts_of(settings.http_origins)), access_log)
