@@ -1,14 +1,19 @@
 """A job's items from any place on, by state and by id; and files of items before they are queued."""
 
+import asyncio
 import io
+import itertools
 import json
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from kernelport.client.item_files import ItemFile, Report
 from kernelport.supervisor.stack import Stack
+from kernelport_api.doors.http.api.item_form import _checked
 from tests.http.calls import ask
 from tests.http.test_api import form, over
 from tests.waiting import wait_for
@@ -97,6 +102,30 @@ def test_inputs_that_are_no_object_of_values_are_refused(stack: Stack, inputs: s
     fields = {"deployment": "hibari-en", "shared_inputs": inputs}
     reply = ask(stack.url, "POST", "/api/jobs", *form(fields, ("file", "a.txt", b"One line.")))
     assert reply.status == 400, reply.body
+
+
+class _Endless(ItemFile):
+    """A file that is read until somebody says that it is enough."""
+
+    def __init__(self) -> None:
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def check(self, seen: Callable[[int], None] = print, most_problems: int = 0) -> Report:
+        try:
+            for rows in itertools.count():
+                seen(rows)
+                self.begun.set()
+        finally:
+            self.over.set()
+        raise AssertionError
+
+
+async def test_a_file_is_not_read_on_when_its_caller_has_gone() -> None:
+    file = _Endless()
+    reading = asyncio.create_task(_checked(file, 1))
+    assert await asyncio.to_thread(file.begun.wait, 10)
+    reading.cancel()
+    assert await asyncio.to_thread(file.over.wait, 10)
 
 
 def test_some_of_the_files_come_as_a_zip(stack: Stack, large: str) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -88,11 +89,25 @@ async def item_form(form: FormData, inference: Inference, most_problems: int) ->
                 split=split,
                 own_format=bool(fields.get("output_format")),
             )
-            report = await asyncio.to_thread(source.check, most_problems=most_problems)
+            report = await _checked(source, most_problems)
             skips_bad = fields.pop("skip_bad", False)
             yield ItemForm(source, kind, report, deployment, to_tensors(shared), skips_bad, fields)
         except ItemFileError as error:
             raise invalid("file", str(error).replace(str(path), "the file")) from error
+
+
+async def _checked(source: ItemFile, most_problems: int) -> Report:
+    """Reads a whole file in a thread, which ends soon after its caller has gone."""
+    has_left = threading.Event()
+
+    def go_on(_: int) -> None:
+        if has_left.is_set():
+            raise ItemFileError("nobody waits for what is found")
+
+    try:
+        return await asyncio.to_thread(source.check, go_on, most_problems)
+    finally:
+        has_left.set()
 
 
 async def signature_of(deployment: str, inference: Inference) -> Signature:
