@@ -1,5 +1,6 @@
 """A text is read as people write it, by `say` and `jobs submit` alike."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import soundfile
 
 from kernelport import Client
 from kernelport.client.item_files import Line, Passage, Split, read_passages
+from kernelport.client.item_files.text_file import is_wrapped
 from kernelport.client.speaking import PAUSES_S
 from tests.cli.running import called
 from tests.everyday.conftest import FOREIGN, UNSPEAKABLE, text_file
@@ -212,3 +214,8 @@ def test_one_file_is_named_in_one_way() -> None:
     assert "chapter.txt:1: text: left out what cannot be spoken" in told
     assert "chapter.txt:2: " in told
     assert "line 1" not in told
+
+
+def test_the_beginning_of_an_endless_text_shows_how_it_is_written() -> None:
+    endless = (Line(number, "A line that goes on" if number % 3 else "") for number in itertools.count(1))
+    assert is_wrapped(endless)

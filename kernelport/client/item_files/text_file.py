@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from kernelport.client.item_files.lines import MAX_LINE_BYTES, Line
@@ -10,6 +11,8 @@ from kernelport.client.item_files.rows import Problem, Row
 Split = Literal["line", "paragraph", "sentence"]
 SPLITS: tuple[Split, ...] = ("line", "paragraph", "sentence")
 
+# A file may have millions of lines, and the first of them show how it is written.
+_LOOKED_AT = 100_000
 _SCENE_BREAK = re.compile(r"(?:[*\-_~#=+•·—–.]\s*){3,}|(?:…\s*)+|[#⁂]")
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"’”»)\]*_]*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])['\"’”»)\]]*\s+(?=['\"‘“«(\[]*[^\W_a-z])")
@@ -61,11 +64,11 @@ def passages(lines: Iterable[Line | Problem], split: Split, *, wrapped: bool) ->
 
 
 def is_wrapped(lines: Iterable[Line | Problem]) -> bool:
-    """Whether a text's paragraphs go over several lines: there are blank lines, most blocks between them have several
-    lines, and most of these, the last ones aside, end in mid-sentence."""
+    """Whether a text's paragraphs go over several lines, as far as its first 100,000 show: there are blank lines, most
+    blocks between them have several lines, and most of these, the last ones aside, end in mid-sentence."""
     blocks = several = inner = open_ended = size = 0
     before = ""
-    for line in lines:
+    for line in islice(lines, _LOOKED_AT):
         text = "" if isinstance(line, Problem) else line.text.strip()
         if text and not _SCENE_BREAK.fullmatch(text):
             if size:
