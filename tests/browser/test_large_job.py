@@ -19,7 +19,7 @@ def job(studio: Stack) -> str:
 def test_a_large_job_that_moves_leaves_the_page_small(visit: Visit, job: str) -> None:
     page = visit(f"jobs/{job}")
     page.get_by_text(f"of {LARGE:,} items").wait_for()
-    page.locator(".progress:not([value='0'])").wait_for()
+    page.locator("progress:not([value='0'])").wait_for()
     taken = scrolled_about(page, SECONDS)
     print(taken)
     assert taken.heap_bytes < MOST_HEAP_BYTES

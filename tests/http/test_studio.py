@@ -14,7 +14,7 @@ from tests.conftest import serving_stack, stack_settings
 from tests.http.calls import ask
 from tests.http.test_api import form
 
-MOST_BYTES = 200 * 2**10
+MOST_BYTES = 200_000
 STATIC = files("kernelport_api.doors.http.studio").joinpath("static")
 
 

@@ -161,8 +161,8 @@ function FromMicrophone({ rules, onSound, onProblem }) {
   return html`<div class="stack tight">
     <div class="row">
       ${step === "off"
-        ? html`<button type="button" onClick=${start}>${says.record}</button>`
-        : html`<button type="button" class="danger" onClick=${stop}>${says.stop}</button>`}
+        ? html`<button onClick=${start}>${says.record}</button>`
+        : html`<button class="danger" onClick=${stop}>${says.stop}</button>`}
       ${step === "on" && html`<span class="number">${says.recorded(placed(seconds), placed(rules.max_seconds))}</span>`}
     </div>
     ${step !== "off" &&
@@ -260,7 +260,7 @@ function Try({ sound }) {
       <input id="try" value=${text} maxlength="300" onInput=${(event) => setText(event.target.value)} />
     <//>
     <div class="row">
-      <button type="button" onClick=${speak} disabled=${state.isBusy || !text.trim()}>${state.isBusy ? words.speak.making : says.tryStart}</button>
+      <button onClick=${speak} disabled=${state.isBusy || !text.trim()}>${state.isBusy ? words.speak.making : says.tryStart}</button>
       ${state.url && html`<audio controls autoplay src=${state.url} aria-label=${says.try}></audio>`}
     </div>
     <${Trouble} problem=${state.problem} />

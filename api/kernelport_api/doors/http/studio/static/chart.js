@@ -6,10 +6,7 @@ const MINUTES = 60;
 const HEIGHT = 32;
 const WIDTH = 4;
 
-/**
- * @param {{minutes: {unix_s: number}[], of: (minute: object) => number | null, label: string, shown: (value: number) => string}} props
- *   `of` gives the value of a minute, `shown` what a person is told of a value.
- */
+/** `of` gives the value of a minute, or null; `shown` what a person is told of a value. */
 export function Chart({ minutes, of, label, shown }) {
   const end = Math.floor(Date.now() / 60_000) * 60;
   const values = new Array(MINUTES).fill(0);

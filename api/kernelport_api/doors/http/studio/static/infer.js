@@ -7,7 +7,6 @@ const HEAD = "inference-header-content-length";
 
 /**
  * What a model gives.
- *
  * @param {{name: string, datatype: string, shape: number[], bytes?: Uint8Array, data?: any[]}[]} inputs
  * @returns {Promise<{name: string, datatype: string, shape: number[], bytes: Uint8Array}[]>}
  * @throws {Problem}

@@ -31,12 +31,10 @@ export function filledIn(specs, values) {
 }
 
 function hint({ minimum, maximum, description }) {
-  const ranges = [
-    minimum !== null && maximum !== null && words.speak.range(number(minimum), number(maximum)),
-    minimum !== null && maximum === null && words.speak.atLeast(number(minimum)),
-    minimum === null && maximum !== null && words.speak.atMost(number(maximum)),
-  ];
-  return [...ranges, description].filter(Boolean).join("; ");
+  const { range, atLeast, atMost } = words.speak;
+  const [least, most] = [minimum, maximum].map((each) => each !== null && number(each));
+  const told = least && most ? range(least, most) : least ? atLeast(least) : most && atMost(most);
+  return [told, description].filter(Boolean).join("; ");
 }
 
 /** The form. `onInput` is told a name and its new value, a text. */

@@ -106,11 +106,7 @@ export class ItemPages {
   }
 }
 
-/**
- * Looks for the items whose ids have a text in them, and tells of those that it has found again and again.
- *
- * @param {(found: {items: object[], isOver: boolean, problem: object | null}) => void} told
- */
+/** Looks for the items whose ids have a text in them; `told` gets `{items, isOver, problem}` again and again. */
 export async function findItems(path, state, text, signal, told) {
   const found = [];
   let token = "";

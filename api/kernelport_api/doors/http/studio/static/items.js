@@ -4,7 +4,7 @@ import { duration, number } from "./format.js";
 import { ItemDetails, isHeard, outputOf } from "./item.js";
 import { ItemPages, findItems } from "./item_pages.js";
 import { State } from "./jobs.js";
-import { Empty, Given, Section, Trouble } from "./parts.js";
+import { Empty, Section, Trouble, given } from "./parts.js";
 import { html, useEffect, useMemo, useRef, useState } from "./preact.js";
 import { contentHeight, rowsInView } from "./virtual.js";
 import { words } from "./words.js";
@@ -134,13 +134,13 @@ function Row({ row, item, path, chosen, onChoose, onHear, onDetails }) {
         onClick=${(event) => onChoose(event, index)}
       />
     </span>
-    <span role="cell" class="item-id"><button type="button" class="plain compact" onClick=${() => onDetails(item)}><${Given} text=${id} most=${80} /></button></span>
+    <span role="cell" class="item-id"><button class="plain compact" onClick=${() => onDetails(item)}>${given(id, 80)}</button></span>
     <span role="cell"><${State} state=${state} /></span>
-    <span role="cell" class=${reason ? "item-text bad" : "item-text"}><${Given} text=${reason || text || ""} most=${200} /></span>
+    <span role="cell" class=${reason ? "item-text bad" : "item-text"}>${given(reason || text || "", 200)}</span>
     <span role="cell" class="number small">${seconds ? duration(seconds) : ""}</span>
     <span role="cell" class="row item-verbs">
       ${isHeard(item) &&
-      html`<button type="button" class="plain compact" aria-label=${says.listen(id.slice(0, 80))} onClick=${() => onHear(item)}>
+      html`<button class="plain compact" aria-label=${says.listen(id.slice(0, 80))} onClick=${() => onHear(item)}>
         <span aria-hidden="true">▶</span>
       </button>`}
       ${item.file &&
@@ -152,7 +152,7 @@ function Row({ row, item, path, chosen, onChoose, onHear, onDetails }) {
 }
 
 const Player = ({ path, item }) => html`<div class="card row player">
-  <span class="grow"><${Given} text=${item.id} most=${120} /></span>
+  <span class="grow">${given(item.id, 120)}</span>
   <audio class="grow" controls autoplay key=${item.id} src=${outputOf(path, item)}></audio>
 </div>`;
 
@@ -164,23 +164,17 @@ function Chosen({ path, chosen, onClear }) {
       ${ranges.length > MOST_RANGES
         ? html`<span class="small">${says.tooMany(number(MOST_RANGES))}</span>`
         : html`<a class="button compact" download href=${`${path}/outputs.zip?index=${ranges.join(",")}`}>${says.downloadChosen}</a>`}
-      <button type="button" class="plain compact" onClick=${onClear}>${says.clearChosen}</button>
+      <button class="plain compact" onClick=${onClear}>${says.clearChosen}</button>
     </span>
   </div>`;
 }
 
 /** Numbers as the ranges that they make up, such as `0-99`. */
-export function rangesOf(numbers) {
+function rangesOf(numbers) {
   const ranges = [];
-  let first = null;
-  let last = null;
   for (const each of [...numbers].sort((one, other) => one - other)) {
-    if (last !== null && each === last + 1) last = each;
-    else {
-      if (first !== null) ranges.push([first, last]);
-      [first, last] = [each, each];
-    }
+    if (ranges.at(-1)?.[1] === each - 1) ranges.at(-1)[1] = each;
+    else ranges.push([each, each]);
   }
-  if (first !== null) ranges.push([first, last]);
   return ranges.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
 }

@@ -4,7 +4,7 @@ import { bytes, duration, moment, number, percent } from "./format.js";
 import { Items } from "./items.js";
 import { Pace, State } from "./jobs.js";
 import { done, isActive, named, share } from "./pace.js";
-import { Empty, Facts, Given, Progress, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Facts, Progress, Trouble, confirm, given, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -29,7 +29,7 @@ export function Job({ id }) {
   return html`<p class="small back"><a href="#/jobs">${says.back}</a></p>
     <div class="head">
       <div class="row">
-        <h1><${Given} text=${named(job)} most=${200} /></h1>
+        <h1>${given(named(job), 200)}</h1>
         <${State} state=${job.state} />
       </div>
       <${Verbs} job=${job} path=${path} onProblem=${setProblem} />
@@ -76,16 +76,16 @@ function Verbs({ job, path, onProblem }) {
     ${succeeded > 0 && html`<a class="button compact" href=${`${path}/outputs.zip`} download>${says.downloadAll}</a>`}
     ${isActive(job)
       ? job.state !== "cancelling" &&
-        html`<button type="button" class="compact" onClick=${() => run("POST", `${path}/cancel`, cancel)}>
+        html`<button class="compact" onClick=${() => run("POST", `${path}/cancel`, cancel)}>
           ${says.cancelAction}
         </button>`
       : html`<a class="button compact" href=${`${path}/manifest`} download="manifest.jsonl">${says.manifest}</a>
           ${failed + rest > 0 &&
-          html`<button type="button" class="compact" onClick=${() => run("POST", `${path}/resume`)}>
+          html`<button class="compact" onClick=${() => run("POST", `${path}/resume`)}>
             ${failed ? says.retry(number(failed + rest)) : says.resume(number(rest))}
           </button>`}
-          <button type="button" class="plain compact" onClick=${() => run("DELETE", path, forget)}>${says.forget}</button>
-          <button type="button" class="plain danger compact" onClick=${() => run("DELETE", `${path}?outputs=true`, remove)}>
+          <button class="plain compact" onClick=${() => run("DELETE", path, forget)}>${says.forget}</button>
+          <button class="plain danger compact" onClick=${() => run("DELETE", `${path}?outputs=true`, remove)}>
             ${words.delete}
           </button>`}
   </div>`;
@@ -95,14 +95,14 @@ function Verbs({ job, path, onProblem }) {
 function Standing({ job }) {
   const { progress, spec } = job;
   const facts = [
-    [says.deployment, html`<${Given} text=${spec.deployment} />`],
+    [says.deployment, given(spec.deployment)],
     [says.made, moment(job.created_unix_us)],
     job.finished_unix_us && [says.finished, moment(job.finished_unix_us)],
     job.started_unix_us && [says.took, duration(((job.finished_unix_us || Date.now() * 1000) - job.started_unix_us) / 1e6)],
     progress.audio_s > 0 && [says.audio, duration(progress.audio_s)],
     progress.output_bytes > 0 && [says.files, bytes(progress.output_bytes)],
     job.expires_unix_us && [says.keptUntil, moment(job.expires_unix_us)],
-    [says.id, html`<code><${Given} text=${job.id} /></code>`],
+    [says.id, html`<code>${given(job.id)}</code>`],
   ];
   return html`<section class="card stack tight" aria-label=${says.standing}>
     <${Progress} share=${share(job)} label=${says.done(percent(share(job)))} />
@@ -110,7 +110,7 @@ function Standing({ job }) {
       <span>${says.of(number(done(job)), number(progress.items))} · ${percent(share(job), 1)}</span>
       <span><${Pace} job=${job} /></span>
     </div>
-    ${!isActive(job) && job.reason && html`<p class="notice"><${Given} text=${job.reason} most=${1000} /></p>`}
+    ${!isActive(job) && job.reason && html`<p class="notice">${given(job.reason, 1000)}</p>`}
     <${Facts} facts=${facts} />
   </section>`;
 }

@@ -4,7 +4,7 @@ import { number, percent, since } from "./format.js";
 import { Job } from "./job.js";
 import { NewJob } from "./new_job.js";
 import { isActive, left, named, rate, share } from "./pace.js";
-import { Empty, Given, Progress, Section, Trouble, useLive } from "./parts.js";
+import { Empty, Progress, Section, Trouble, given, useLive } from "./parts.js";
 import { html, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -65,7 +65,7 @@ function AllJobs() {
         <${Trouble} problem=${older.problem} />
         ${all.length > 0 &&
         older.token !== "" &&
-        html`<div><button type="button" class="plain" onClick=${more}>${says.older}</button></div>`}
+        html`<div><button class="plain" onClick=${more}>${says.older}</button></div>`}
       <//>
     </div>`;
 }
@@ -75,8 +75,8 @@ function Line({ job }) {
   const { items, succeeded, failed } = job.progress;
   return html`<li class="job card">
     <div class="job-name">
-      <a href=${`#/jobs/${encodeURIComponent(job.id)}`}><${Given} text=${named(job)} most=${120} /></a>
-      <p class="small"><${Given} text=${job.spec.deployment} /> · ${since(job.created_unix_us)}</p>
+      <a href=${`#/jobs/${encodeURIComponent(job.id)}`}>${given(named(job), 120)}</a>
+      <p class="small">${given(job.spec.deployment)} · ${since(job.created_unix_us)}</p>
     </div>
     <div class="job-progress">
       <${Progress} share=${share(job)} label=${says.done(percent(share(job)))} />
@@ -94,7 +94,7 @@ function Line({ job }) {
 export function Pace({ job }) {
   if (!isActive(job)) return null;
   const perSecond = rate(job);
-  if (job.reason) return html`<${Given} text=${job.reason} most=${200} />`;
+  if (job.reason) return given(job.reason, 200);
   if (!perSecond) return says.notMoving;
   return html`${says.rate(number(perSecond))} · ${says.left(left(job))}`;
 }

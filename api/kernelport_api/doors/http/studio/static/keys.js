@@ -1,7 +1,7 @@
 // Keys, by which callers show who they are: for those who have one with the scope admin, or while there is none.
 
 import { moment, since } from "./format.js";
-import { Empty, Field, Given, Section, Table, Trouble, confirm } from "./parts.js";
+import { Empty, Field, Section, Table, Trouble, confirm, given } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask, signIn } from "./server.js";
 import { words } from "./words.js";
@@ -32,12 +32,12 @@ export function Keys() {
   const create = async (event) => {
     event.preventDefault();
     const form = event.target;
-    const given = new FormData(form);
-    const days = Number(given.get("days"));
+    const filled = new FormData(form);
+    const days = Number(filled.get("days"));
     const key = {
-      name: given.get("name"),
-      tenant: given.get("tenant"),
-      scopes: given.getAll("scope"),
+      name: filled.get("name"),
+      tenant: filled.get("tenant"),
+      scopes: filled.getAll("scope"),
       expires_unix_us: days ? Date.now() * 1000 + days * DAY_US : 0,
     };
     const question = { title: says.firstTitle, text: says.firstText, action: says.create };
@@ -67,22 +67,22 @@ export function Keys() {
     ${keys?.length === 0 && !made && html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`}
     ${keys?.length > 0 &&
     html`<${Table} label=${says.title} kind="card flush" columns=${says.columns} verbs>
-          ${keys.map(
-            (key) => html`<tr key=${key.id}>
-              <td><${Given} text=${key.name} /><p class="small"><${Given} text=${key.tenant} /></p></td>
-              <td>
-                ${key.scopes.join(", ")}
-                <p class="small"><${Given} text=${key.deployments.join(", ") || says.everyDeployment} /></p>
-              </td>
-              <td>${key.expires_unix_us ? moment(key.expires_unix_us) : says.never}</td>
-              <td>${key.last_used_unix_us ? since(key.last_used_unix_us) : says.never}</td>
-              <td class="number">
-                <button type="button" class="plain danger compact" onClick=${() => revoke(key)}>
-                  ${says.revoke}<span class="only-read"> ${key.name}</span>
-                </button>
-              </td>
-            </tr>`,
-          )}
+      ${keys.map(
+        (key) => html`<tr key=${key.id}>
+          <td>${given(key.name)}<p class="small">${given(key.tenant)}</p></td>
+          <td>
+            ${key.scopes.join(", ")}
+            <p class="small">${given(key.deployments.join(", ") || says.everyDeployment)}</p>
+          </td>
+          <td>${key.expires_unix_us ? moment(key.expires_unix_us) : says.never}</td>
+          <td>${key.last_used_unix_us ? since(key.last_used_unix_us) : says.never}</td>
+          <td class="number">
+            <button class="plain danger compact" onClick=${() => revoke(key)}>
+              ${says.revoke}<span class="only-read"> ${key.name}</span>
+            </button>
+          </td>
+        </tr>`,
+      )}
     <//>`}
     <details>
       <summary>${says.add}</summary>

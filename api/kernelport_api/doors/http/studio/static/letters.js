@@ -1,7 +1,7 @@
 // Dead letters: requests that outlived every worker that tried them.
 
 import { bytes, moment, number } from "./format.js";
-import { Empty, Given, Section, Table, Trouble, confirm } from "./parts.js";
+import { Empty, Section, Table, Trouble, confirm, given } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -40,24 +40,24 @@ export function DeadLetters({ figures }) {
     ${!letters.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
       : html`<${Table} label=${says.title} kind="card flush" columns=${says.columns} verbs>
-              ${letters.slice(0, MOST_SHOWN).map(
-                (letter) => html`<tr key=${letter.id}>
-                  <td>
-                    <${Given} text=${letter.id} most=${60} />
-                    <p class="small"><${Given} text=${letter.deployment} /> · ${moment(letter.unix_us)}</p>
-                  </td>
-                  <td>
-                    <${Given} text=${letter.reason} most=${500} />
-                    <p class="small">${says.attempts(letter.attempts.length)} · ${bytes(letter.request_bytes)}</p>
-                  </td>
-                  <td>
-                    <div class="row">
-                      <button type="button" class="compact" disabled=${isBusy} onClick=${() => act("POST", letter, "/replay")}>${says.replay}</button>
-                      <button type="button" class="plain danger compact" disabled=${isBusy} onClick=${() => act("DELETE", letter)}>${says.purge}</button>
-                    </div>
-                  </td>
-                </tr>`,
-              )}
+        ${letters.slice(0, MOST_SHOWN).map(
+          (letter) => html`<tr key=${letter.id}>
+            <td>
+              ${given(letter.id, 60)}
+              <p class="small">${given(letter.deployment)} · ${moment(letter.unix_us)}</p>
+            </td>
+            <td>
+              ${given(letter.reason, 500)}
+              <p class="small">${says.attempts(letter.attempts.length)} · ${bytes(letter.request_bytes)}</p>
+            </td>
+            <td>
+              <div class="row">
+                <button class="compact" disabled=${isBusy} onClick=${() => act("POST", letter, "/replay")}>${says.replay}</button>
+                <button class="plain danger compact" disabled=${isBusy} onClick=${() => act("DELETE", letter)}>${says.purge}</button>
+              </div>
+            </td>
+          </tr>`,
+        )}
         <//>`}
     ${letters.length > MOST_SHOWN && html`<p class="small">${says.more(number(letters.length - MOST_SHOWN))}</p>`}
   <//>`;

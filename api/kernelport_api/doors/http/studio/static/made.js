@@ -31,12 +31,7 @@ export async function all() {
   return (await within("readonly", (made) => made.getAll())).reverse();
 }
 
-/**
- * Keeps one, and throws the oldest away where there is no room.
- *
- * @param {{asked: object, spans: object[], seconds: number}} told
- * @param {Blob} audio its samples.
- */
+/** Keeps one and its samples, a Blob, and throws the oldest away where there is no room. */
 export async function keep(told, audio) {
   const id = Date.now();
   const kept = await all();

@@ -10,18 +10,13 @@ export class Microphone {
 
   recording = null;
 
-  /** @param {(peak: number) => void} told */
   constructor(told) {
     this.#told = told;
   }
 
   #told;
 
-  /**
-   * Asks for the microphone, and listens.
-   *
-   * @throws {DOMException} when its user or the browser does not let it.
-   */
+  /** Asks for the microphone, and listens; throws a DOMException when its user or the browser does not let it. */
   async open() {
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     this.#stream = await navigator.mediaDevices.getUserMedia({ audio });

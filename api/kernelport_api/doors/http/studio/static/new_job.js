@@ -3,7 +3,7 @@
 import { bytes, dollars, duration, number } from "./format.js";
 import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { keep, kept } from "./kept.js";
-import { Choice, Facts, Field, Given, Table, Trouble, useLive } from "./parts.js";
+import { Choice, Facts, Field, Table, Trouble, given, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -55,7 +55,7 @@ function Choose({ onFile }) {
       <div class="stack tight details">
         <label class="only-read" for="pasted">${says.pasted}</label>
         <textarea id="pasted" dir="auto" rows="6" placeholder=${says.pastedHint} value=${pasted} onInput=${(event) => paste(event.target.value)}></textarea>
-        <div><button type="button" disabled=${!pasted.trim()} onClick=${() => onFile(new File([pasted], says.pastedName))}>${says.look}</button></div>
+        <div><button disabled=${!pasted.trim()} onClick=${() => onFile(new File([pasted], says.pastedName))}>${says.look}</button></div>
       </div>
     </details>
   </div>`;
@@ -111,7 +111,7 @@ function Chosen({ file, onDone }) {
   return html`<form class="stack" onSubmit=${submit}>
     <div class="row spread">
       <p>
-        <strong><${Given} text=${file.name} most=${120} /></strong> <span class="small">${bytes(file.size)}</span>
+        <strong>${given(file.name, 120)}</strong> <span class="small">${bytes(file.size)}</span>
         <span role="status" class="small">${isLooking ? ` · ${says.looking}` : ""}</span>
       </p>
       <button type="button" class="plain compact" onClick=${onDone}>${says.another}</button>
@@ -182,11 +182,11 @@ function Preview({ preview, options, set }) {
     <p>
       ${says.understood(says.kinds[preview.kind], preview.items, number(preview.items))}
       ${Object.entries(sources).map(
-        ([name, source]) => html` <span class="source"><${Given} text=${name} /> ← <${Given} text=${source} most=${60} /></span>`,
+        ([name, source]) => html` <span class="source">${given(name)} ← ${given(source, 60)}</span>`,
       )}
-      ${leftOut.length > 0 && html` <span class="small">${says.leftOut} <${Given} text=${leftOut.join(", ")} /></span>`}
+      ${leftOut.length > 0 && html` <span class="small">${says.leftOut} ${given(leftOut.join(", "))}</span>`}
     </p>
-    ${notes.map((note) => html`<p class="small"><${Given} text=${note} most=${500} /></p>`)}
+    ${notes.map((note) => html`<p class="small">${given(note, 500)}</p>`)}
     ${count > 0 &&
     html`<div class="stack tight">
       <div class="notice warn">${says.bad(preview.bad, number(preview.bad))} ${preview.fatal ? says.fatal : ""}</div>
@@ -194,7 +194,7 @@ function Preview({ preview, options, set }) {
       html`<p class="row">
         ${unknown.slice(0, 10).map(
           (name) => html`<button type="button" class="compact" onClick=${() => set({ ignored: [...options.ignored, name] })}>
-            ${says.ignore} <${Given} text=${name} most=${40} />
+            ${says.ignore} ${given(name, 40)}
           </button>`,
         )}
       </p>`}
@@ -202,8 +202,8 @@ function Preview({ preview, options, set }) {
         ${problems.map(
           ({ line, field, finding }) => html`<tr>
             <td>${number(line)}</td>
-            <td><${Given} text=${field} most=${60} /></td>
-            <td><${Given} text=${finding} /></td>
+            <td>${given(field, 60)}</td>
+            <td>${given(finding)}</td>
           </tr>`,
         )}
       <//>
@@ -218,9 +218,9 @@ function Preview({ preview, options, set }) {
     html`<${Table} label=${says.first} kind="preview" columns=${[says.id, says.text, ...inputs]}>
       ${first.map(
         (item) => html`<tr>
-          <td class="item-id"><${Given} text=${item.id} most=${60} /></td>
-          <td><${Given} text=${item.text ?? ""} most=${160} /></td>
-          ${inputs.map((name) => html`<td class="small"><${Given} text=${shown(item.inputs[name])} most=${60} /></td>`)}
+          <td class="item-id">${given(item.id, 60)}</td>
+          <td>${given(item.text ?? "", 160)}</td>
+          ${inputs.map((name) => html`<td class="small">${given(shown(item.inputs[name]), 60)}</td>`)}
         </tr>`,
       )}
     <//>`}

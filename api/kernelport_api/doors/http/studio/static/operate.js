@@ -6,7 +6,7 @@ import { Keys } from "./keys.js";
 import { DeadLetters } from "./letters.js";
 import { minutesOf, readHour } from "./minutes.js";
 import { named } from "./pace.js";
-import { Empty, Facts, Given, Section, Table, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Facts, Section, Table, Trouble, confirm, given, useLive } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { TryModel } from "./try_model.js";
@@ -63,13 +63,13 @@ function Deployment({ deployment, figures }) {
     [says.p50, seconds(figures?.p50_s)],
     [says.p95, seconds(figures?.p95_s)],
     [says.factor, figures?.real_time_factor ? number(figures.real_time_factor) : "–"],
-    [says.device, html`<${Given} text=${policy.device} />`],
+    [says.device, given(policy.device)],
   ];
   const isServing = state === "serving";
   const isIdle = !isServing && !minutes.length && !figures?.queued;
   return html`<article class="card stack tight" aria-label=${name}>
     <div class="row spread">
-      <h3><${Given} text=${name} /></h3>
+      <h3>${given(name)}</h3>
       <span class=${isServing ? "badge good" : "badge"}>${isServing ? says.serving : says.notServing}</span>
     </div>
     ${!isIdle && html`<${Facts} facts=${facts} kind="small-facts" />`}
@@ -80,7 +80,7 @@ function Deployment({ deployment, figures }) {
       <${Chart} minutes=${minutes} of=${(minute) => minute.queued + minute.waiting} label=${says.waited} shown=${number} />
     </div>`}
     ${signature && html`<p class="small">${signature.batchable ? says.stacked : says.notStacked}
-      ${signature.reason && html`: <${Given} text=${signature.reason} most=${200} />`}
+      ${signature.reason && html`: ${given(signature.reason, 200)}`}
     </p>`}
   </article>`;
 }
@@ -97,24 +97,24 @@ function Workers({ workers, jobs }) {
     ${!workers.length
       ? html`<${Empty} title=${says.noWorkers}><p>${says.noWorkersHint} <code>kernelport worker NAME</code></p><//>`
       : html`<${Table} label=${says.workers} kind="card flush" columns=${says.workerColumns} verbs>
-              ${workers.map(
-                (worker) => html`<tr key=${worker.id}>
-                  <td>
-                    <${Given} text=${worker.id} most=${60} />
-                    <p class="small">${says.ready(since(worker.ready_unix_s * 1e6))}</p>
-                  </td>
-                  <td><${Given} text=${worker.deployments.join(", ")} /></td>
-                  <td><${Given} text=${worker.host} most=${60} /><p class="small"><${Given} text=${worker.device} /></p></td>
-                  <td><${InHand} worker=${worker} jobs=${jobs} /></td>
-                  <td class="number">
-                    ${worker.draining
-                      ? html`<span class="badge">${says.draining}</span>`
-                      : html`<button type="button" class="plain compact" onClick=${() => drain(worker)}>
-                          ${says.drain}<span class="only-read"> ${worker.id.slice(0, 60)}</span>
-                        </button>`}
-                  </td>
-                </tr>`,
-              )}
+        ${workers.map(
+          (worker) => html`<tr key=${worker.id}>
+            <td>
+              ${given(worker.id, 60)}
+              <p class="small">${says.ready(since(worker.ready_unix_s * 1e6))}</p>
+            </td>
+            <td>${given(worker.deployments.join(", "))}</td>
+            <td>${given(worker.host, 60)}<p class="small">${given(worker.device)}</p></td>
+            <td><${InHand} worker=${worker} jobs=${jobs} /></td>
+            <td class="number">
+              ${worker.draining
+                ? html`<span class="badge">${says.draining}</span>`
+                : html`<button class="plain compact" onClick=${() => drain(worker)}>
+                    ${says.drain}<span class="only-read"> ${worker.id.slice(0, 60)}</span>
+                  </button>`}
+            </td>
+          </tr>`,
+        )}
         <//>`}
   <//>`;
 }
@@ -127,7 +127,7 @@ function InHand({ worker, jobs }) {
     ${running.map(
       ([id, count]) => html`<p key=${id}>
         ${says.itemsOf(count, number(count))}${" "}
-        <a href=${`#/jobs/${encodeURIComponent(id)}`}><${Given} text=${jobs.has(id) ? named(jobs.get(id)) : id} most=${60} /></a>
+        <a href=${`#/jobs/${encodeURIComponent(id)}`}>${given(jobs.has(id) ? named(jobs.get(id)) : id, 60)}</a>
       </p>`,
     )}`;
 }
@@ -147,23 +147,23 @@ function Autoscaler({ report }) {
           <${Facts} facts=${facts} />
           ${report.plans.map(
             (plan) => html`<div key=${plan.deployment}>
-              <h3><${Given} text=${plan.deployment} /></h3>
-              <p>${says.counts(number(plan.ready), number(plan.starting), number(plan.wanted))} <${Given} text=${plan.reason} most=${300} /></p>
-              <p class="small">${says.next} <${Given} text=${plan.actions.join("; ") || says.nothing} most=${500} /></p>
+              <h3>${given(plan.deployment)}</h3>
+              <p>${says.counts(number(plan.ready), number(plan.starting), number(plan.wanted))} ${given(plan.reason, 300)}</p>
+              <p class="small">${says.next} ${given(plan.actions.join("; ") || says.nothing, 500)}</p>
             </div>`,
           )}
           ${report.machines.length > 0 &&
           html`<${Table} label=${says.machines} columns=${says.machineColumns} numbers=${says.machineColumns.slice(3, 5)}>
-                ${report.machines.map(
-                  (machine) => html`<tr key=${machine.name}>
-                    <td><${Given} text=${machine.name} /></td>
-                    <td><${Given} text=${machine.deployment} /></td>
-                    <td>${says.machineStates[machine.state] ?? machine.state}</td>
-                    <td class="number">${number(machine.workers)}</td>
-                    <td class="number">${dollars(machine.price)}</td>
-                    <td>${moment(machine.launched_unix_s * 1e6)}</td>
-                  </tr>`,
-                )}
+            ${report.machines.map(
+              (machine) => html`<tr key=${machine.name}>
+                <td>${given(machine.name)}</td>
+                <td>${given(machine.deployment)}</td>
+                <td>${says.machineStates[machine.state] ?? machine.state}</td>
+                <td class="number">${number(machine.workers)}</td>
+                <td class="number">${dollars(machine.price)}</td>
+                <td>${moment(machine.launched_unix_s * 1e6)}</td>
+              </tr>`,
+            )}
           <//>`}
         </div>`}
   <//>`;

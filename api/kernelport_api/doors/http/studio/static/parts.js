@@ -9,9 +9,7 @@ const MOST_SHOWN = 300;
 
 let changed = 0;
 
-/**
- * Has the caller drawn again when a `subscribe` calls what it is given: each time, or when what `pick` gives is another.
- */
+/** Has the caller drawn again when `subscribe` tells of a change: each time, or when what `pick` gives is another. */
 export function useChanges(subscribe, pick = () => (changed += 1)) {
   const [picked, again] = useState(pick);
   useEffect(() => subscribe(() => again(pick())), [subscribe]);
@@ -24,8 +22,8 @@ export function useLive() {
   return live;
 }
 
-/** A text that somebody else wrote: it stands by itself, whichever way it is written, and is cut where it is long. */
-export function Given({ text, most = MOST_SHOWN }) {
+/** A text that somebody else wrote, of either direction, cut where it is long. */
+export function given(text, most = MOST_SHOWN) {
   const all = String(text ?? "");
   const shown = all.length > most ? `${all.slice(0, most)}…` : all;
   return html`<bdi class="given" title=${all.length > most ? all.slice(0, 1000) : null}>${shown}</bdi>`;
@@ -35,10 +33,10 @@ export function Given({ text, most = MOST_SHOWN }) {
 export function Trouble({ problem }) {
   if (!problem) return null;
   return html`<div class="notice trouble" role="alert">
-    <p><${Given} text=${problem.message} most=${2000} /></p>
+    <p>${given(problem.message, 2000)}</p>
     ${problem.violations?.length > 1 &&
-    html`<ul>${problem.violations.map((each) => html`<li><${Given} text=${`${each.field}: ${each.description}`} /></li>`)}</ul>`}
-    ${problem.requestId && html`<p class="small">${words.errors.requestId} <code><${Given} text=${problem.requestId} /></code></p>`}
+    html`<ul>${problem.violations.map((each) => html`<li>${given(`${each.field}: ${each.description}`)}</li>`)}</ul>`}
+    ${problem.requestId && html`<p class="small">${words.errors.requestId} <code>${given(problem.requestId)}</code></p>`}
   </div>`;
 }
 
@@ -78,10 +76,7 @@ export const Facts = ({ facts, kind = "" }) => html`<dl class=${`facts ${kind}`}
   ${facts.filter(Boolean).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}
 </dl>`;
 
-/**
- * A table that scrolls by itself where it is too wide. `numbers` are those of its columns that hold numbers. With `verbs`
- * its last column is for what can be done.
- */
+/** A table that scrolls by itself. `numbers`: its columns of numbers; `verbs`: whether there is one more, of buttons. */
 export const Table = ({ label, kind = "", columns, numbers = [], verbs, children }) => html`<div
   class=${`scrolled ${kind}`}
   tabindex="0"
@@ -92,7 +87,7 @@ export const Table = ({ label, kind = "", columns, numbers = [], verbs, children
     <thead>
       <tr>
         ${columns.map(
-          (name) => html`<th scope="col" class=${numbers.includes(name) ? "number" : null}><${Given} text=${name} /></th>`,
+          (name) => html`<th scope="col" class=${numbers.includes(name) ? "number" : null}>${given(name)}</th>`,
         )}
         ${verbs && html`<th scope="col"><span class="only-read">${words.verbs}</span></th>`}
       </tr>
@@ -103,16 +98,11 @@ export const Table = ({ label, kind = "", columns, numbers = [], verbs, children
 
 /** A bar that tells how much is done: a share from 0 to 1. */
 export const Progress = ({ share, label }) =>
-  html`<progress class="progress" value=${share} max="1" aria-label=${label}></progress>`;
+  html`<progress value=${share} max="1" aria-label=${label}></progress>`;
 
 let open = null;
 
-/**
- * Asks once whether to do what cannot be undone.
- *
- * @param {{title: string, text: string, action: string}} question what is asked, what will be lost, what the button says.
- * @returns {Promise<boolean>} whether to do it.
- */
+/** Asks once whether to do what cannot be undone, as `{title, text, action}`; gives a promise of true or false. */
 export const confirm = (question) => new Promise((answer) => open({ ...question, answer }));
 
 /** The place of these questions; the page has it once. */
@@ -130,11 +120,11 @@ export function Questions() {
   };
   if (!question) return null;
   return html`<dialog ref=${dialog} aria-labelledby="question" aria-describedby="loss" onCancel=${() => end(false)}>
-    <h2 id="question"><${Given} text=${question.title} /></h2>
-    <p id="loss"><${Given} text=${question.text} most=${1000} /></p>
+    <h2 id="question">${given(question.title)}</h2>
+    <p id="loss">${given(question.text, 1000)}</p>
     <div class="actions">
-      <button type="button" onClick=${() => end(false)}>${words.cancel}</button>
-      <button type="button" class="danger" onClick=${() => end(true)}>${question.action}</button>
+      <button onClick=${() => end(false)}>${words.cancel}</button>
+      <button class="danger" onClick=${() => end(true)}>${question.action}</button>
     </div>
   </dialog>`;
 }

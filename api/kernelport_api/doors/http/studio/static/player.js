@@ -47,11 +47,7 @@ export class Player {
     this.#node.connect(this.#context.destination);
   }
 
-  /**
-   * Plays a recording from its start, as it comes.
-   *
-   * @param {number | null} since by performance.now(): when its listener asked for it.
-   */
+  /** Plays a recording from its start, as it comes. `since`: when it was asked for, by performance.now(), or null. */
   async begin(recording, since = null) {
     this.recording = recording;
     this.underruns = 0;

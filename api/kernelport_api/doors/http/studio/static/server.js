@@ -6,15 +6,10 @@ import { words } from "./words.js";
 
 /** What went wrong, in words that can be shown. */
 export class Problem extends Error {
-  /**
-   * @param {string} message what went wrong, and what to do.
-   * @param {{status?: number, requestId?: string, violations?: {field: string, description: string}[]}} more
-   */
-  constructor(message, { status = 0, requestId = "", violations = [] } = {}) {
+  /** @param {{status?: number, requestId?: string, violations?: {field: string, description: string}[]}} more */
+  constructor(message, more) {
     super(message);
-    this.status = status;
-    this.requestId = requestId;
-    this.violations = violations;
+    Object.assign(this, more);
   }
 }
 
@@ -23,7 +18,6 @@ export const requestIdOf = (answer) => answer.headers.get("kernelport-request-id
 
 /** What an answer that is an error says, in any of the shapes that routes have. */
 async function problemOf(answer) {
-  const requestId = requestIdOf(answer);
   let told = {};
   try {
     const { error } = await answer.json();
@@ -31,18 +25,15 @@ async function problemOf(answer) {
   } catch {
     // it is not from the server itself, but from something before it
   }
-  const message = told.message || words.errors.status(answer.status);
-  const violations = told.violations ?? [];
-  return new Problem(message, { status: answer.status, requestId, violations });
+  const { status } = answer;
+  const { message, violations } = told;
+  return new Problem(message || words.errors.status(status), { status, requestId: requestIdOf(answer), violations });
 }
 
 /**
  * An answer of the server, whose body is not read yet.
- *
- * @param {string} method of HTTP.
- * @param {string} path of a route.
- * @param {FormData | Blob | object | undefined} body a form, bytes, or what is sent as JSON.
- * @param {RequestInit} options of fetch.
+ * @param {FormData | Blob | object | undefined} body a form, bytes, or what is sent as JSON
+ * @param {RequestInit} options of fetch
  * @throws {Problem} when there is none, or it is an error. An AbortError stays what it is.
  */
 export async function request(method, path, body, options = {}) {
@@ -96,10 +87,7 @@ export async function signOut() {
   change(() => (live.isSignedOut = true));
 }
 
-/**
- * How everything stands, as the events have told it. Maps go by the name or id of what they hold.
- * `isConnected` is null until the first try has ended.
- */
+/** How everything stands, by name or id. `isConnected` is null until the first try has ended. */
 export const live = {
   isConnected: null,
   isSignedOut: false,

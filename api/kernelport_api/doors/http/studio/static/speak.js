@@ -5,7 +5,7 @@ import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
 import { keep, kept } from "./kept.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
-import { Choice, Empty, Given, Section, confirm, useChanges, useLive } from "./parts.js";
+import { Choice, Empty, Section, confirm, given, useChanges, useLive } from "./parts.js";
 import { html, useEffect, useMemo, useState } from "./preact.js";
 import { replay, speak, speaking, stop, subscribe } from "./speaking.js";
 import { isSpeech } from "./speech.js";
@@ -157,9 +157,9 @@ function Made() {
         (entry) => html`<li key=${entry.id}>
           <button type="button" class="plain again" onClick=${() => replay(entry)}>
             <span class="only-read">${says.again}: </span>
-            <span class="line"><${Given} text=${entry.asked.input} most=${160} /></span>
+            <span class="line">${given(entry.asked.input, 160)}</span>
             <span class="small">
-              <${Given} text=${entry.asked.model} /> · ${duration(entry.seconds)} · ${since(entry.id * 1000)}
+              ${given(entry.asked.model)} · ${duration(entry.seconds)} · ${since(entry.id * 1000)}
             </span>
           </button>
           <button type="button" class="plain compact" aria-label=${says.forget} onClick=${() => made.remove(entry.id).then(read)}>

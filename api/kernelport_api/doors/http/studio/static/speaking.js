@@ -23,12 +23,7 @@ export const speaking = {
   isUnkept: false,
 };
 
-/**
- * Speaks, and plays it as it comes; what was being spoken before is stopped.
- *
- * @param {object} asked the keys of the request that say what is to be heard.
- * @param {number} since by performance.now(): when it was asked for.
- */
+/** Speaks what a request asks for, and plays it as it comes. `since`: when it was asked for, by performance.now(). */
 export async function speak(asked, deployment, since) {
   speaking.take?.stop?.();
   const take = new Take(asked);

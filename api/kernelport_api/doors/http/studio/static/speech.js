@@ -32,12 +32,7 @@ export class Take {
     this.#places = new Places(asked.input);
   }
 
-  /**
-   * Takes the speech in until it has all come.
-   *
-   * @param {() => void} told is called when more has come.
-   * @throws {Problem} when it goes wrong. When it is stopped, it just ends.
-   */
+  /** Takes the speech in, and calls `told` when more has come. Throws a Problem; when it is stopped, it just ends. */
   async make(deployment, told) {
     const include = tellsSpans(deployment) ? { include: ["spans"] } : {};
     const body = { ...this.asked, response_format: "pcm", stream_format: "sse", ...include };

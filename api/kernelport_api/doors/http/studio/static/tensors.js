@@ -33,11 +33,7 @@ export class TensorProblem extends Error {
   }
 }
 
-/**
- * The arrays of an .npz file, or the one of an .npy file under the name "".
- * @param {ArrayBuffer} buffer
- * @returns {Promise<Object<string, {datatype: string, shape: number[], bytes: Uint8Array}>>} by name
- */
+/** The arrays `{datatype, shape, bytes}` of an .npz file by name, or the one of an .npy file under the name "". */
 export async function readArrays(buffer) {
   const bytes = new Uint8Array(buffer);
   if (bytes[0] === 0x93) return { "": readNpy(bytes) };
@@ -105,11 +101,7 @@ async function unpacked(bytes, method) {
   }
 }
 
-/**
- * The inputs that an object of nested lists gives, as a request of the protocol has them.
- * @param {object} given nested lists of numbers, truth values or texts by name
- * @param {{name: string, datatype: string}[]} declared what the model takes
- */
+/** What a request has of nested lists by name; `declared` are the inputs that the model takes. */
 export function inputsOf(given, declared) {
   if (given === null || typeof given !== "object" || Array.isArray(given)) throw new TensorProblem("noObject");
   return Object.entries(given).map(([name, value]) => {
@@ -130,10 +122,7 @@ function shapeOf(value, name) {
   return [value.length, ...first];
 }
 
-/**
- * The body of a request whose arrays follow their description as bytes, and the length of the description.
- * @param {{name: string, datatype: string, shape: number[], bytes?: Uint8Array, data?: any[]}[]} inputs
- */
+/** The body of a request whose arrays follow their description as bytes, and the length of the description. */
 export function requestOf(inputs) {
   const described = inputs.map(({ name, datatype, shape, bytes, data }) =>
     bytes
@@ -146,11 +135,7 @@ export function requestOf(inputs) {
   return { body: new Blob([head, ...inputs.filter((each) => each.bytes).map((each) => each.bytes)]), head: head.length };
 }
 
-/**
- * The outputs of an answer whose arrays follow their description as bytes.
- * @param {ArrayBuffer} buffer
- * @param {number} head bytes of the description
- */
+/** The outputs of an answer, an ArrayBuffer, whose arrays follow their description of `head` bytes. */
 export function outputsOf(buffer, head) {
   const told = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 0, head)));
   let at = head;
@@ -204,11 +189,9 @@ export function pixelsOf(tensor, { height, width, channels, last }) {
   const element = elementsOf(tensor);
   const count = height * width;
   const values = Float64Array.from({ length: count * channels }, (_, index) => Number(element(index)));
-  let [least, greatest] = tensor.datatype === "UINT8" ? [0, 255] : [Infinity, -Infinity];
-  if (tensor.datatype !== "UINT8") {
-    for (const value of values) {
-      if (Number.isFinite(value)) [least, greatest] = [Math.min(least, value), Math.max(greatest, value)];
-    }
+  let [least, greatest] = [Infinity, -Infinity];
+  for (const value of tensor.datatype === "UINT8" ? [0, 255] : values) {
+    if (Number.isFinite(value)) [least, greatest] = [Math.min(least, value), Math.max(greatest, value)];
   }
   const scale = greatest > least ? 255 / (greatest - least) : 0;
   const pixels = new Uint8ClampedArray(4 * count);

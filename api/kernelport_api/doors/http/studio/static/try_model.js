@@ -2,7 +2,7 @@
 
 import { duration, number } from "./format.js";
 import { infer } from "./infer.js";
-import { Choice, Field, Given, Section, Trouble } from "./parts.js";
+import { Choice, Field, Section, Trouble, given } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { isSpeech } from "./speech.js";
@@ -19,23 +19,23 @@ export function TryModel({ deployments }) {
   const [name, setName] = useState("");
   const [text, setText] = useState("");
   const [file, setFile] = useState(null);
-  const [answer, setAnswer] = useState({ outputs: null, problem: null, seconds: 0, isBusy: false });
+  const [answer, setAnswer] = useState({});
   const deployment = able.find((each) => each.name === name) ?? able.find((each) => each.state === "serving") ?? able[0];
   useEffect(() => {
     setText(deployment ? example(deployment.signature) : "");
-    setAnswer({ outputs: null, problem: null, seconds: 0, isBusy: false });
+    setAnswer({});
   }, [deployment?.name]);
   if (!deployment) return null;
   const run = async (event) => {
     event.preventDefault();
-    setAnswer({ outputs: null, problem: null, seconds: 0, isBusy: true });
+    setAnswer({ isBusy: true });
     const began = performance.now();
     try {
       const outputs = await answered(deployment, file, text);
-      setAnswer({ outputs, problem: null, seconds: (performance.now() - began) / 1000, isBusy: false });
+      setAnswer({ outputs, seconds: (performance.now() - began) / 1000 });
     } catch (problem) {
       const told = problem instanceof TensorProblem ? { message: says.problems[problem.key](problem.about) } : problem;
-      setAnswer({ outputs: null, problem: told, seconds: 0, isBusy: false });
+      setAnswer({ problem: told });
     }
   };
   return html`<${Section} id="try" title=${says.title}>
@@ -110,7 +110,7 @@ function Output({ output }) {
   const { name, datatype, shape } = output;
   const image = datatype === "BYTES" ? null : imageOf(shape);
   return html`<div class="stack tight">
-    <h3><${Given} text=${name} /> <span class="small">${datatype} [${shape.join(", ")}]</span></h3>
+    <h3>${given(name)} <span class="small">${datatype} [${shape.join(", ")}]</span></h3>
     ${image ? html`<${Image} output=${output} image=${image} />` : html`<${Values} output=${output} />`}
   </div>`;
 }
@@ -138,7 +138,7 @@ function Values({ output }) {
           ${some(MOST_ROWS, rows).map(
             (row) => html`<tr>
               ${some(MOST_COLUMNS, columns).map(
-                (column) => html`<td class="number"><${Given} text=${shown(element(row * columns + column))} most=${200} /></td>`,
+                (column) => html`<td class="number">${given(shown(element(row * columns + column)), 200)}</td>`,
               )}
             </tr>`,
           )}

@@ -1,7 +1,7 @@
 // What tenants have used, by day, added up over some days.
 
 import { dollars, duration, number } from "./format.js";
-import { Empty, Given, Section, Table, Trouble } from "./parts.js";
+import { Empty, Section, Table, Trouble, given } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -38,12 +38,12 @@ export function Usage({ isConnected }) {
     ${!used.length
       ? html`<${Empty} title=${says.none}><p>${says.noneHint}</p><//>`
       : html`<${Table} label=${says.title} kind="card flush" columns=${says.columns} numbers=${says.columns.slice(1)}>
-          ${used.map(
-            ([tenant, amounts]) => html`<tr key=${tenant}>
-              <td><${Given} text=${tenant} most=${80} /></td>
-              ${amounts.map((amount, at) => html`<td class="number">${amount ? SHOWN[at](amount) : "–"}</td>`)}
-            </tr>`,
-          )}
+        ${used.map(
+          ([tenant, amounts]) => html`<tr key=${tenant}>
+            <td>${given(tenant, 80)}</td>
+            ${amounts.map((amount, at) => html`<td class="number">${amount ? SHOWN[at](amount) : "–"}</td>`)}
+          </tr>`,
+        )}
         <//>`}
   <//>`;
 }

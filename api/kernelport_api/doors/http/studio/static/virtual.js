@@ -10,11 +10,7 @@ export function contentHeight(count, rowHeight) {
   return Math.min(count * rowHeight, MOST_PIXELS);
 }
 
-/**
- * The rows that are to be elements, and where the first of them is.
- * Heights are pixels; `viewHeight` of what is seen, `scrollTop` of what is scrolled past.
- * @returns {{first: number, last: number, top: number}} rows from `first` to before `last`, and pixels above the first
- */
+/** The rows that are to be elements: from `first` to before `last`, with `top` pixels above them. */
 export function rowsInView(count, rowHeight, viewHeight, scrollTop) {
   const height = contentHeight(count, rowHeight);
   const scrolled = Math.min(Math.max(0, scrollTop), Math.max(0, height - viewHeight));

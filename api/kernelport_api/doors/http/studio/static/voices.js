@@ -3,7 +3,7 @@
 import { AddVoice } from "./add_voice.js";
 import { duration, moment, number } from "./format.js";
 import { voiceInput } from "./inputs.js";
-import { Empty, Given, Trouble, confirm, useLive } from "./parts.js";
+import { Empty, Trouble, confirm, given, useLive } from "./parts.js";
 import { html, useEffect, useState } from "./preact.js";
 import { ask } from "./server.js";
 import { words } from "./words.js";
@@ -47,19 +47,19 @@ function List() {
         ${[...voices.values()].map(
           (voice) => html`<li class="card" key=${voice.name}>
             <div class="row spread">
-              <h2><${Given} text=${voice.name} most=${64} /></h2>
+              <h2>${given(voice.name, 64)}</h2>
               <span class="number small">${duration(voice.seconds)}</span>
             </div>
             <p class="small">
-              ${says.owner} <${Given} text=${voice.owner} most=${80} /><br />
+              ${says.owner} ${given(voice.owner, 80)}<br />
               ${moment(voice.created_unix_us)} · ${voice.format}, ${number(voice.sample_rate / 1000)} kHz
             </p>
-            ${voice.transcript && html`<p class="small quote">“<${Given} text=${voice.transcript} most=${140} />”</p>`}
+            ${voice.transcript && html`<p class="small">“${given(voice.transcript, 140)}”</p>`}
             <div class="row end">
-              <button type="button" class="compact" onClick=${() => listen(voice.name)}>
+              <button class="compact" onClick=${() => listen(voice.name)}>
                 ${playing?.name === voice.name ? says.stop : says.listen}<span class="only-read"> ${voice.name}</span>
               </button>
-              <button type="button" class="plain danger compact" onClick=${() => remove(voice.name)}>
+              <button class="plain danger compact" onClick=${() => remove(voice.name)}>
                 ${words.delete}<span class="only-read"> ${voice.name}</span>
               </button>
             </div>

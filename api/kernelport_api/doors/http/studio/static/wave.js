@@ -7,10 +7,7 @@ const STEP = 3;
 // Quiet speech is to be seen, too.
 const LOUD = 20_000;
 
-/**
- * @param {{recording: object, from?: number, to: number, most: number, onSeek: (sample: number) => void}} props
- *   `from`, `to`: the samples that stand out; `most`: how many samples the whole width stands for.
- */
+/** Samples `from` before `to` stand out, the whole width is `most`; `onSeek` is told the sample that is pressed. */
 export function Wave({ recording, from = 0, to, most, onSeek }) {
   const canvas = useRef(null);
   const redraw = useRef(null);

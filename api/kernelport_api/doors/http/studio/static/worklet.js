@@ -8,12 +8,10 @@ const TOLD_EVERY = 1024;
 const AUDIBLE = 104;
 
 /**
- * Plays samples as they come.
- *
- * It is told `{samples}` (an Int16Array), `{end: true}` behind the last of them, and `{clear: true, turn}` to be silent and
- * start anew. It tells how many samples it has `played` since then, and beside that `{audible: true}` once with the first
- * that can be heard, `{underrun: true}` when it ran dry, `{ended: true}` when all has been played. All that it tells
- * carries the `turn`, so that what is late is known.
+ * Plays samples as they come. It is told `{samples}` (an Int16Array), `{end: true}` behind the last of them, and
+ * `{clear: true, turn}` to start anew. It tells how many it has `played` since then, `{audible: true}` once with the first
+ * that can be heard, `{underrun: true}` when it ran dry, and `{ended: true}`; all with the `turn`, so that what is late is
+ * known.
  */
 class PlayerProcessor extends AudioWorkletProcessor {
   constructor() {
