@@ -177,6 +177,17 @@ def test_columns_and_inputs_for_all_items_can_be_named(stack: Stack) -> None:
         assert ask(stack.url, "POST", "/api/jobs/preview", body, headers).status == 400
 
 
+def test_a_file_of_requests_may_name_an_alias_of_the_deployment(stack: Stack) -> None:
+    body = {"model": "tts-1", "input": "Hi.", "voice": "alloy"}
+    lines = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/audio/speech", "body": body}).encode()
+    told = preview(stack, "requests.jsonl", lines)
+    assert (told["kind"], told["items"], told["problems"]) == ("openai", 1, [])
+    sent, headers = form({"deployment": SPEECH}, ("file", "requests.jsonl", lines))
+    assert over(stack, ask(stack.url, "POST", "/api/jobs", sent, headers).json()["id"])["state"] == "succeeded"
+    other = preview(stack, "requests.jsonl", lines.replace(b"tts-1", b"nobody"))
+    assert other["problems"][0]["finding"] == 'expected "hibari-en", got "nobody"'
+
+
 def test_an_estimate_follows_from_the_jobs_that_have_run(stack: Stack) -> None:
     made = ask(stack.url, "POST", "/api/jobs", {"deployment": SPEECH, "items": ["Down, down, down."]}).json()
     job = over(stack, made["id"])

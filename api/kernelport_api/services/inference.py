@@ -169,6 +169,11 @@ class Inference:
         signature: Signature | None = await reached_at_once(self._workers.signature(name))
         return signature
 
+    def aliases(self, name: str) -> list[str]:
+        """Further names of a deployment, which clients of OpenAI's API may call it."""
+        models = self._deployments.aliases.models
+        return [alias for alias, model in models.items() if model == name and alias not in self._deployments]
+
     async def is_served(self, name: str) -> bool:
         """Whether a live worker serves the deployment."""
         return bool(await reached_at_once(self._workers.is_served(name)))

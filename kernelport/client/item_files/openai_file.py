@@ -1,6 +1,6 @@
 """The JSONL of the OpenAI batch API, with requests to /v1/audio/speech."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kernelport.client.item_files.fields import Fields
@@ -26,15 +26,15 @@ class OpenAIRows:
 
     Args:
         fields: of the deployment.
-        deployment: its name, which every `model` must be.
+        names: of the deployment, one of which every `model` must be; its own is the first.
         own_format: whether the job's format is chosen already, so that `response_format` does not matter.
     """
 
-    def __init__(self, fields: Fields, deployment: str, own_format: bool) -> None:
+    def __init__(self, fields: Fields, names: Sequence[str], own_format: bool) -> None:
         self.output_format: str | None = None
         self.left_out: dict[str, int] = {}
         self._fields = fields
-        self._deployment = deployment
+        self._names = names
         self._own_format = own_format
         self._format_line = 0
         self._shown = {name: f"body.{name}" for name in fields.inputs} | {"text": "body.input", "id": "custom_id"}
@@ -64,8 +64,8 @@ class OpenAIRows:
         if not isinstance(body, dict):
             yield Problem(line, "body", f"expected an object, got {show(body)}")
             return
-        if body.get("model") != self._deployment:
-            yield Problem(line, "body.model", f'expected "{self._deployment}", got {show(body.get("model"))}')
+        if body.get("model") not in self._names:
+            yield Problem(line, "body.model", f'expected "{self._names[0]}", got {show(body.get("model"))}')
         try:
             asked = self._request(body)
         except InvalidArgumentError as error:

@@ -121,6 +121,7 @@ class ItemFile:
         split: what an item of plain text is; None for what the text looks like.
         ids: of which every row has to name one; None for ids of any kind, and for rows without.
         encoding: of the file, a name that Python knows; None for UTF-8 or UTF-16.
+        aliases: further names of the deployment in OpenAI requests.
 
     Raises:
         ItemFileError: when `columns` has one name for two fields.
@@ -141,12 +142,14 @@ class ItemFile:
         split: Split | None = None,
         ids: Collection[str] | None = None,
         encoding: str | None = None,
+        aliases: Collection[str] = (),
     ) -> None:
         self._path = path
         self._files = files
         self.kind = kind
         self._encoding = encoding
         self._deployment = deployment
+        self._names = (deployment, *aliases)
         self._fields = Fields(signature, shared=shared, columns=columns, ignored=ignored)
         self._own_format = own_format
         self._split = split
@@ -165,7 +168,7 @@ class ItemFile:
             ItemFileError: when it cannot be read.
         """
         report = Report(notes=[*self._hint(), *self._choice()])
-        requests = OpenAIRows(self._fields, self._deployment, self._own_format)
+        requests = OpenAIRows(self._fields, self._names, self._own_format)
         bad_line = 0
         self._checked = self._state()
         for entry in self._read(requests, report):
@@ -195,7 +198,7 @@ class ItemFile:
         Raises:
             ItemFileError: when the file cannot be read, or has changed since it was checked.
         """
-        for entry in self._read(OpenAIRows(self._fields, self._deployment, self._own_format), Report()):
+        for entry in self._read(OpenAIRows(self._fields, self._names, self._own_format), Report()):
             if isinstance(entry, NewItem):
                 yield entry
         if self._checked not in (None, self._state()):

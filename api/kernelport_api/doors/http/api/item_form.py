@@ -88,6 +88,7 @@ async def item_form(form: FormData, inference: Inference, most_problems: int) ->
                 ignored=fields.pop("ignore", ()),
                 split=split,
                 own_format=bool(fields.get("output_format")),
+                aliases=inference.aliases(deployment),
             )
             report = await _checked(source, most_problems)
             skips_bad = fields.pop("skip_bad", False)
