@@ -51,6 +51,8 @@ def test_a_dropped_file_becomes_a_job_whose_items_are_heard(studio: Stack, visit
     assert bytes(played[:4]) == b"fLaC"
     page.reload()
     page.get_by_text("2 of 2 items").wait_for()
+    page.get_by_text("Ran for").wait_for()
+    assert page.locator(".items-list").evaluate("(list) => list.clientHeight == 2 * 48"), "nothing empty below"
 
 
 def test_a_pasted_text_is_looked_at_and_estimated(studio: Stack, visit: Visit) -> None:

@@ -162,6 +162,10 @@ def test_a_damaged_file_of_numpy_is_told(visit: Visit, tmp_path: Path) -> None:
     page.get_by_label("Or a file of NumPy").set_input_files(tmp_path / "x.npz")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("alert").filter(has_text="The file is damaged").wait_for()
+    assert page.get_by_label("Inputs", exact=True).is_disabled()
+    page.get_by_role("button", name="Remove the file").click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("region", name="Values of y").wait_for()
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

@@ -15,6 +15,7 @@ from kernelport.audio import encode_audio
 from kernelport.supervisor.stack import Stack
 from tests.browser.conftest import Visit, Watched
 from tests.http.calls import ask
+from tests.http.test_api import form
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -153,3 +154,29 @@ def test_a_name_that_is_taken_is_told(visit: Visit, watched: Watched) -> None:
     page.get_by_text("The server takes it").wait_for()
     save(page)
     page.get_by_role("alert").filter(has_text='there is a voice "anna" already').wait_for()
+
+
+def test_two_clicks_save_a_voice_once(visit: Visit) -> None:
+    page = visit("voices/add")
+    choose(page, tone(3))
+    page.get_by_text("The server takes it").wait_for()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(f"{request.method} {request.url.partition('/api')[2]}"))
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Who answers for it").fill("me")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Save the voice").dblclick()
+    page.get_by_role("heading", name="anna").wait_for()
+    assert sent.count("POST /voices") == 1
+
+
+def test_a_voice_that_was_deleted_does_not_stay_chosen(studio: Stack, visit: Visit) -> None:
+    body, headers = form({"name": "anna", "owner": "me", "consent": "on tape"}, ("audio", "anna.wav", tone(3)))
+    assert ask(studio.url, "POST", "/api/voices", body, headers).status == 200
+    page = visit()
+    page.get_by_label("Deployment").select_option("parrot")
+    page.get_by_label("Voice").select_option("anna")
+    ask(studio.url, "DELETE", "/api/voices/anna")
+    page.get_by_role("option", name="anna").wait_for(state="detached")
+    wait_for(lambda: page.get_by_label("Voice").input_value() == "")
+    assert page.get_by_label("Voice").evaluate("(select) => select.selectedOptions[0]?.label") == "Its own"

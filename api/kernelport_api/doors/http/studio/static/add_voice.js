@@ -24,24 +24,26 @@ const QUIET = 300; // of 32768: -41 dBFS
 // How loud the loudest of a good recording is, of 1.
 const [TOO_QUIET, TOO_LOUD] = [0.08, 0.98];
 
-/** The form. */
 export function AddVoice() {
   const [rules, setRules] = useState(null);
   const [sound, setSound] = useState(null);
   const [check, setCheck] = useState(null);
   const [problem, setProblem] = useState(null);
+  const [isSaving, setIsSaving] = useState(false);
   useEffect(() => void ask("GET", "/api/voices").then((told) => setRules(told.rules), setProblem), []);
   const save = async (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
+    setIsSaving(true);
+    setProblem(null);
     form.set("audio", await bytesOf(sound));
     form.set("consent", rules.consent);
-    setProblem(null);
     try {
       await ask("POST", "/api/voices", form);
       location.hash = "#/voices";
     } catch (error) {
       setProblem(error);
+      setIsSaving(false);
     }
   };
   return html`<div class="head medium">
@@ -67,7 +69,7 @@ export function AddVoice() {
         <label class="check"><input type="checkbox" required />${rules.consent}</label>
         <${Trouble} problem=${problem} />
         <div class="actions">
-          <button class="primary" disabled=${!check?.seconds}>${says.save}</button>
+          <button class="primary" disabled=${!check?.seconds || isSaving}>${says.save}</button>
         </div>
       </form>`}
       ${!rules && html`<${Trouble} problem=${problem} />`}

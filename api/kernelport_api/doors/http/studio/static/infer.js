@@ -5,12 +5,7 @@ import { outputsOf, requestOf } from "./tensors.js";
 
 const HEAD = "inference-header-content-length";
 
-/**
- * What a model gives.
- * @param {{name: string, datatype: string, shape: number[], bytes?: Uint8Array, data?: any[]}[]} inputs
- * @returns {Promise<{name: string, datatype: string, shape: number[], bytes: Uint8Array}[]>}
- * @throws {Problem}
- */
+/** What a model gives, outputs of `{name, datatype, shape, bytes}`; inputs have these, or `data` instead of `bytes`. */
 export async function infer(model, inputs) {
   const { body, head } = requestOf(inputs);
   const headers = { "content-type": "application/octet-stream", [HEAD]: String(head) };

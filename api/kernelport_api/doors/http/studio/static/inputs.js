@@ -24,6 +24,9 @@ export const fillable = (deployment) =>
 /** The input that names a registered voice; undefined where there is none. */
 export const voiceInput = (deployment) => deployment?.signature?.inputs.find((spec) => spec.names_voice);
 
+/** What was chosen, without a voice that has been deleted since. */
+export const withVoiceOf = (voices, chosen) => ({ ...chosen, voice: voices.has(chosen.voice) ? chosen.voice : "" });
+
 /** What was filled in, as a request has it. What was left empty is not in it. */
 export function filledIn(specs, values) {
   const filled = specs.filter(({ name }) => (values[name] ?? "").trim() !== "");

@@ -15,7 +15,6 @@ export const isHeard = (item) => HEARD.test(item.file ?? "");
 /** The address of what an item became. */
 export const outputOf = (path, item) => `${path}/outputs/${encodeURIComponent(item.id)}`;
 
-/** A dialog that tells it. */
 export function ItemDetails({ path, item, onClose }) {
   const dialog = useRef(null);
   useEffect(() => dialog.current.showModal(), [item]);

@@ -80,7 +80,6 @@ export function Items({ job, path }) {
   <//>`;
 }
 
-/** The rows in view. */
 function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
   const list = useRef(null);
   const last = useRef(null);
@@ -98,6 +97,7 @@ function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
     choose(from, index, event.target.checked);
     last.current = index;
   };
+  const height = contentHeight(count, ROW);
   const numbers = Array.from({ length: rows.last - rows.first }, (_, place) => rows.first + place);
   return html`<div class="items card" role="table" aria-label=${says.items} aria-rowcount=${count + 1}>
     <div role="rowgroup">
@@ -108,8 +108,8 @@ function Table({ count, at, onView, path, chosen, choose, onHear, onDetails }) {
         )}
       </div>
     </div>
-    <div class="items-list" role="rowgroup" tabindex="0" ref=${list} onScroll=${look}>
-      <div class="items-all" role="presentation" style=${{ height: `${contentHeight(count, ROW)}px` }}>
+    <div class="items-list" role="rowgroup" tabindex="0" ref=${list} onScroll=${look} style=${{ height: `min(36rem, 70vh, ${height}px)` }}>
+      <div class="items-all" role="presentation" style=${{ height: `${height}px` }}>
         <div class="items-some" role="presentation" style=${{ transform: `translateY(${rows.top}px)` }}>
           ${numbers.map((row) => html`<${Row} key=${row} row=${row} item=${at(row)} ...${{ path, chosen, onChoose, onHear, onDetails }} />`)}
         </div>

@@ -91,14 +91,14 @@ function Verbs({ job, path, onProblem }) {
   </div>`;
 }
 
-/** How a job stands. */
 function Standing({ job }) {
   const { progress, spec } = job;
+  const end = job.finished_unix_us || Date.now() * 1000;
   const facts = [
-    [says.deployment, given(spec.deployment)],
+    [words.deployment, given(spec.deployment)],
     [says.made, moment(job.created_unix_us)],
     job.finished_unix_us && [says.finished, moment(job.finished_unix_us)],
-    job.started_unix_us && [says.took, duration(((job.finished_unix_us || Date.now() * 1000) - job.started_unix_us) / 1e6)],
+    job.started_unix_us && [job.finished_unix_us ? says.ran : says.running, duration((end - job.started_unix_us) / 1e6)],
     progress.audio_s > 0 && [says.audio, duration(progress.audio_s)],
     progress.output_bytes > 0 && [says.files, bytes(progress.output_bytes)],
     job.expires_unix_us && [says.keptUntil, moment(job.expires_unix_us)],

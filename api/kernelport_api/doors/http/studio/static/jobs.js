@@ -70,7 +70,6 @@ function AllJobs() {
     </div>`;
 }
 
-/** One job in the list. */
 function Line({ job }) {
   const { items, succeeded, failed } = job.progress;
   return html`<li class="job card">
@@ -95,6 +94,6 @@ export function Pace({ job }) {
   if (!isActive(job)) return null;
   const perSecond = rate(job);
   if (job.reason) return given(job.reason, 200);
-  if (!perSecond) return says.notMoving;
+  if (!perSecond) return null;
   return html`${says.rate(number(perSecond))} · ${says.left(left(job))}`;
 }

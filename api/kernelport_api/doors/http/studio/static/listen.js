@@ -101,7 +101,6 @@ function pagesOf(spans) {
   return pages;
 }
 
-/** How it went. */
 function Told() {
   const { take, player, isComing } = speaking;
   const told = [

@@ -1,7 +1,7 @@
 // A new job: a file or a pasted text, what it was taken for, what it would take, and the button that makes it.
 
 import { bytes, dollars, duration, number } from "./format.js";
-import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
+import { Inputs, fillable, filledIn, voiceInput, withVoiceOf } from "./inputs.js";
 import { keep, kept } from "./kept.js";
 import { Choice, Facts, Field, Table, Trouble, given, useLive } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
@@ -64,11 +64,12 @@ function Choose({ onFile }) {
 /** A file, and how it is to be run. */
 function Chosen({ file, onDone }) {
   const { deployments, voices } = useLive();
-  const [options, setOptions] = useState({ values: {}, columns: {}, ignored: [], skipBad: false });
+  const [wanted, setWanted] = useState({ values: {}, columns: {}, ignored: [], skipBad: false });
+  const options = withVoiceOf(voices, wanted);
   const [looked, setLooked] = useState({ preview: null, problem: null, isLooking: true });
   const [isSending, setIsSending] = useState(false);
   const requestId = useRef(newId());
-  const set = (more) => setOptions((before) => ({ ...before, ...more }));
+  const set = (more) => setWanted((before) => ({ ...before, ...more }));
   const able = [...deployments.values()].filter((each) => each.signature);
   const preferred = able.find((each) => isSpeech(each) && each.state === "serving") ?? able[0];
   const deployment = able.find((each) => each.name === options.deployment) ?? preferred;
@@ -136,7 +137,7 @@ function Options({ file, able, deployment, voices, options, set }) {
   const voice = voiceInput(deployment);
   const chosen = (name) => (event) => set({ [name]: event.target.value });
   const choice = (name, preset, choices) =>
-    html`<${Choice} id=${`job-${name}`} label=${says[name]} value=${options[name] ?? preset} options=${choices} onChoose=${(value) => set({ [name]: value })} />`;
+    html`<${Choice} id=${`job-${name}`} label=${says[name] ?? words[name]} value=${options[name] ?? preset} options=${choices} onChoose=${(value) => set({ [name]: value })} />`;
   return html`<fieldset class="stack">
     <legend class="only-read">${says.options}</legend>
     <${Field} id="job-name" label=${says.name}>

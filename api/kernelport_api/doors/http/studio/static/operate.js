@@ -15,7 +15,6 @@ import { words } from "./words.js";
 
 const says = words.operate;
 
-/** The view. */
 export function Operate() {
   const { deployments, figures, workers, jobs, autoscaler, isConnected } = useLive();
   const [links, setLinks] = useState({});

@@ -1,7 +1,7 @@
 // The view where one writes, and listens.
 
 import { number, duration, since } from "./format.js";
-import { Inputs, fillable, filledIn, voiceInput } from "./inputs.js";
+import { Inputs, fillable, filledIn, voiceInput, withVoiceOf } from "./inputs.js";
 import { keep, kept } from "./kept.js";
 import { Listen } from "./listen.js";
 import * as made from "./made.js";
@@ -23,12 +23,12 @@ function lastChosen() {
   }
 }
 
-/** The view. */
 export function Speak() {
   const { deployments, voices, isConnected } = useLive();
-  const [chosen, setChosen] = useState(lastChosen);
+  const [wanted, setWanted] = useState(lastChosen);
+  const chosen = withVoiceOf(voices, wanted);
   const choose = (more) =>
-    setChosen((before) => {
+    setWanted((before) => {
       const now = { ...before, ...more };
       keep("sessionStorage", KEPT, JSON.stringify(now));
       return now;
@@ -110,7 +110,7 @@ function Settings({ speaks, deployment, voices, chosen, choose }) {
     <legend class="only-read">${says.inputs}</legend>
     <${Choice}
       id="deployment"
-      label=${says.deployment}
+      label=${words.deployment}
       value=${deployment.name}
       options=${speaks.map(({ name, state }) => [name, state === "serving" ? name : says.notServing(name)])}
       onChoose=${(name) => choose({ deployment: name })}

@@ -19,6 +19,7 @@ export function TryModel({ deployments }) {
   const [name, setName] = useState("");
   const [text, setText] = useState("");
   const [file, setFile] = useState(null);
+  const picker = useRef(null);
   const [answer, setAnswer] = useState({});
   const deployment = able.find((each) => each.name === name) ?? able.find((each) => each.state === "serving") ?? able[0];
   useEffect(() => {
@@ -26,6 +27,11 @@ export function TryModel({ deployments }) {
     setAnswer({});
   }, [deployment?.name]);
   if (!deployment) return null;
+  const removeFile = () => {
+    picker.current.value = "";
+    picker.current.focus();
+    setFile(null);
+  };
   const run = async (event) => {
     event.preventDefault();
     setAnswer({ isBusy: true });
@@ -58,14 +64,15 @@ export function TryModel({ deployments }) {
         <div class="stack">
           <${Choice}
             id="try-deployment"
-            label=${says.deployment}
+            label=${words.deployment}
             value=${deployment.name}
             options=${able.map((each) => each.name)}
             onChoose=${setName}
           />
           <${Field} id="npz" label=${says.file}>
-            <input id="npz" type="file" accept=".npz,.npy" onChange=${(event) => setFile(event.target.files[0] ?? null)} />
+            <input id="npz" ref=${picker} type="file" accept=".npz,.npy" onChange=${(event) => setFile(event.target.files[0] ?? null)} />
           <//>
+          ${file && html`<button type="button" class="compact" onClick=${removeFile}>${says.removeFile}</button>`}
           <button class="primary" disabled=${answer.isBusy}>${answer.isBusy ? says.running : says.run}</button>
         </div>
       </div>
