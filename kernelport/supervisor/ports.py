@@ -1,6 +1,7 @@
 """TCP ports of this machine."""
 
 import contextlib
+import os
 import random
 import socket
 import time
@@ -16,9 +17,10 @@ _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # Below, there are services that people know by their ports.
 _LOWEST_PORT = 10_000
 _TRIES = 50
-# Nobody has listened yet on what was given last: a datagram socket of the same number keeps it from being given again,
-# by other processes, too.
-_given: deque[socket.socket] = deque(maxlen=64)
+# Nobody may listen yet on what was given last: so many ports are not given again, by other processes neither, as
+# datagram sockets have their numbers.
+_GIVEN = 64
+_given: deque[int] = deque()
 
 
 def free_port() -> int:
@@ -51,7 +53,9 @@ def _give(port: int) -> None:
     except OSError:
         mark.close()
         raise
-    _given.append(mark)
+    _given.append(mark.detach())
+    if len(_given) > _GIVEN:
+        os.close(_given.popleft())
 
 
 def _bound_port(port: int) -> int:

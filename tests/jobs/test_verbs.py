@@ -273,7 +273,7 @@ def test_a_broken_submission_without_items_stays_cancelled_when_it_is_sealed(run
     jobs.wait(job.id)
     sealed = jobs.add(job.id, seal=True)
     assert (sealed.state, sealed.sealed) == (pb.JOB_STATE_CANCELLED, True)
-    assert running.redis.zscore(keys.FINISHING_JOBS, job.id) is None
+    wait_for(lambda: running.redis.zscore(keys.FINISHING_JOBS, job.id) is None)
 
 
 def test_a_deleted_jobs_request_id_is_free_at_once(running: Plane, jobs: JobCalls) -> None:
