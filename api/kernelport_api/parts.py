@@ -163,7 +163,7 @@ class Parts:
             inference=inference,
             models=Models(callers, inference, lambda: self.health.reason),
             voices=Voices(redis.calls, self.durability),
-            described=Deployments(redis.calls, callers, workers),
+            described=Deployments(redis.calls, callers, workers, lambda: callers.tells_file),
             letters=DeadLetters(callers, redis.calls, inference, self.durability),
             jobs=Jobs(
                 callers,

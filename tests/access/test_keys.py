@@ -256,3 +256,11 @@ def _lists(client: Client) -> bool:
         return bool(client.deployments())
     except KernelPortError:
         return False
+
+
+def test_only_admins_are_told_where_the_deployments_file_is(guarded: Guarded) -> None:
+    for token, is_told in ((guarded.first, True), (guarded.scoped["infer"], False), (guarded.other, False)):
+        with guarded.client(token) as client:
+            one, listed = client.deployment("identity-onnx"), client.deployments()
+        processes = [*one.front_doors, *(worker for each in (one, *listed) for worker in each.workers)]
+        assert {bool(each.deployments_file) for each in processes} == {is_told}

@@ -18,13 +18,16 @@ class CallersDeployments(Mapping[str, Deployment]):
         """As the table has them."""
         return self._table.aliases
 
-    def unknown(self, name: str) -> str:
-        """What to say of a name that none of them has; to admins and where nobody needs a key, with the place of the
-        file."""
+    @property
+    def tells_file(self) -> bool:
+        """Whether the caller is told where the deployments file is: admins are, and everybody where nobody needs a
+        key."""
         principal = current().principal
-        if principal.is_admin and principal.deployments is None:
-            return self._table.unknown(name)
-        return unknown_deployment(name, self)
+        return principal.is_admin and principal.deployments is None
+
+    def unknown(self, name: str) -> str:
+        """What to say of a name that none of them has."""
+        return self._table.unknown(name) if self.tells_file else unknown_deployment(name, self)
 
     def known_to(self, principal: Principal, name: str) -> Deployment | None:
         """The deployment of a name, as far as somebody may know of it."""

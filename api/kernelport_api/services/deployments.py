@@ -1,6 +1,7 @@
 """DeploymentService: what is deployed and what state it is in."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -20,16 +21,29 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
-    """Describes the deployments file, with what is known of live workers."""
+    """Describes the deployments file, with what is known of live workers.
 
-    def __init__(self, redis: Redis, deployments: DeploymentTable | CallersDeployments, workers: WorkerView) -> None:
+    Args:
+        tells_file: whether to say where the deployments file of each process is.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        deployments: DeploymentTable | CallersDeployments,
+        workers: WorkerView,
+        tells_file: Callable[[], bool],
+    ) -> None:
         self._redis = redis
         self._deployments = deployments
         self._workers = workers
+        self._tells_file = tells_file
 
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
         await self._look_again()
         described = [await self._describe(self._deployments[name]) for name in sorted(self._deployments)]
+        for each in described:
+            self._hide_file(each)
         return pb.ListDeploymentsResponse(deployments=described)
 
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.GetDeploymentResponse:
@@ -40,12 +54,18 @@ class Deployments(deployment_pb2_grpc.DeploymentServiceServicer):
         described = await self._describe(deployment)
         with contextlib.suppress(RedisError):  # which says nothing of the deployment
             described.front_doors.extend(await front_doors(self._redis))
+        self._hide_file(described)
         return pb.GetDeploymentResponse(deployment=described)
 
     async def _look_again(self) -> None:
         """Who has just changed something wants to see it: what is known may be a quarter of a second old."""
         with contextlib.suppress(RedisError):  # then what is known is told
             await self._workers.look_again()
+
+    def _hide_file(self, described: pb.Deployment) -> None:
+        if not self._tells_file():
+            for each in (*described.workers, *described.front_doors):
+                each.ClearField("deployments_file")
 
     async def _describe(self, deployment: Deployment) -> pb.Deployment:
         workers = self._workers.workers(deployment.name)

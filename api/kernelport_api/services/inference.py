@@ -207,7 +207,7 @@ class Inference:
         except DeadlineExceededError as error:
             if remaining_s is not None and remaining_s <= limit_s:
                 raise
-            raise DeadlineExceededError(f"{error.message}; {_limit(deployment, 'request_s')}") from error
+            raise DeadlineExceededError(f"{error.message}; {self._limit(deployment, 'request_s')}") from error
         finally:
             self._admission.leave(deployment.name, len(body))
 
@@ -231,10 +231,18 @@ class Inference:
         spoken = letters(text, _numbers(request))
         takes_s = pace * spoken
         if takes_s > limit_s and spoken > ALWAYS_TAKEN_LETTERS:
-            told = f"text: it would take about {takes_s:.0f} s; {_limit(deployment, limit)}"
+            told = f"text: it would take about {takes_s:.0f} s; {self._limit(deployment, limit)}"
             if limit == "request_s" and self._workers.answers_in_pieces(deployment.name):
                 told += ", or take the speech as it is made (`kernelport say --stream`)"
             raise DeadlineExceededError(told)
+
+    def _limit(self, deployment: Deployment, name: TimeLimit) -> str:
+        """A time limit of a deployment, where it is, and what can be done about it."""
+        file = deployment.file if self._deployments.tells_file else "the deployments file"
+        return (
+            f"the limit of {getattr(deployment.timeouts, name):g} s is timeouts.{name} of {deployment.name} in "
+            f"{file}: raise it, or make a job (`kernelport jobs submit`), which has no such limit"
+        )
 
     async def _share(self, deployment: Deployment, request: pb.InferRequest, body: bytes) -> Share:
         """What a request asks of the run that it shares.
@@ -268,14 +276,6 @@ class Inference:
         except RedisError as error:
             raise unreachable(error) from error
         raise UnavailableError(f'model: no live worker serves "{deployment.name}"', retry_after_s=RETRY_AFTER_S)
-
-
-def _limit(deployment: Deployment, name: TimeLimit) -> str:
-    """A time limit of a deployment, where it is, and what can be done about it."""
-    return (
-        f"the limit of {getattr(deployment.timeouts, name):g} s is timeouts.{name} of {deployment.name} in "
-        f"{deployment.file}: raise it, or make a job (`kernelport jobs submit`), which has no such limit"
-    )
 
 
 def _numbers(request: pb.InferRequest) -> dict[str, float]:

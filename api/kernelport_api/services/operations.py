@@ -57,7 +57,7 @@ class Operations:
         links = {"flower": settings.flower_url, "grafana": settings.grafana_url}
         return cls(
             deployments,
-            Deployments(redis, deployments, workers),
+            Deployments(redis, deployments, workers, lambda: False),
             figures,
             Workers(redis, deployments, workers),
             fleet,
