@@ -28,7 +28,7 @@ def test_rows_stand_first_where_the_model_leaves_the_first_axis_free() -> None:
     assert proof.verdict is Verdict.PROVEN
     assert proof.input_axes == {"a": 0, "b": 0}
     assert proof.output_axes == {"y": 0}
-    assert proof.reason == "rows stay apart through 1 nodes"
+    assert proof.reason == "rows stay apart through 1 node"
 
 
 def test_rows_stand_where_one_name_is_in_all_inputs() -> None:
@@ -364,7 +364,7 @@ def test_ten_thousand_nodes_take_less_than_a_second() -> None:
     started = time.process_time()
     proof = prove(model)
     assert time.process_time() - started < 1
-    assert (proof.verdict, proof.reason) == (Verdict.PROVEN, "rows stay apart through 10000 nodes")
+    assert (proof.verdict, proof.reason) == (Verdict.PROVEN, "rows stay apart through 10,000 nodes")
 
 
 def test_equal_names_in_two_branches_are_two_sizes() -> None:

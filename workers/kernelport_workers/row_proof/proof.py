@@ -197,7 +197,8 @@ def _try(graph: onnx.GraphProto, inputs: Mapping[str, Shape], axes: Mapping[str,
         stop = worst(stops)
         return Proof(stop.verdict, axes, reason=stop.reason)
     output_axes = {name: value.rows.axis for name, value in found.items() if value.rows}
-    return Proof(Verdict.PROVEN, axes, output_axes, f"rows stay apart through {walk.nodes} nodes")
+    nodes = "1 node" if walk.nodes == 1 else f"{walk.nodes:,} nodes"
+    return Proof(Verdict.PROVEN, axes, output_axes, f"rows stay apart through {nodes}")
 
 
 def _stop(name: str, value: Value) -> Stop | None:
