@@ -282,3 +282,12 @@ def test_a_deleted_jobs_request_id_is_free_at_once(running: Plane, jobs: JobCall
     second = jobs.submit(MODEL, [journal_item(2)], request_id="free")
     assert second.id != first.id
     assert jobs.wait(second.id).state == pb.JOB_STATE_SUCCEEDED
+
+
+def test_what_came_of_items_is_read_once_for_all_who_look_at_them(running: Plane, jobs: JobCalls) -> None:
+    job = jobs.wait(jobs.submit(MODEL, [journal_item(number) for number in range(5)]).id)
+    items = jobs.items(job.id)
+    read = running.redis.info("commandstats")["cmdstat_xrange"]["calls"]
+    assert jobs.items(job.id) == items
+    assert {item.state for item in items} == {pb.ITEM_STATE_SUCCEEDED}
+    assert running.redis.info("commandstats")["cmdstat_xrange"]["calls"] == read

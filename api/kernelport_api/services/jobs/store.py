@@ -63,6 +63,8 @@ class JobStore:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self._pages: OrderedDict[tuple[str, int, int], Page] = OrderedDict()
+        # With the entries of the log in which they are.
+        self._results: OrderedDict[tuple[str, int], tuple[bytes, Results]] = OrderedDict()
 
     async def run(self, name: scripts.Name, *arguments: str | bytes | float) -> Any:
         """Runs one of the job store's scripts."""
@@ -268,9 +270,7 @@ class JobStore:
         if key not in self._pages:
             value = await reached(self.redis.hget(keys.job(record.id, "pages"), str(number)))
             self._pages[key] = page_of(_there(value, record.id), record.id, number)
-        self._pages.move_to_end(key)
-        if len(self._pages) > _PAGES_AT_HAND:
-            self._pages.popitem(last=False)
+        _drop_oldest(self._pages, key)
         return self._pages[key]
 
     async def states(self, job_id: str, number: int) -> bytes:
@@ -282,19 +282,27 @@ class JobStore:
         return bytes(await reached(self.redis.hget(keys.job(job_id, "attempts"), str(number))) or b"")
 
     async def results(self, job_id: str, number: int) -> tuple[bytes, bytes, Results]:
-        """A page's items at one moment: their states and attempts, a byte each, and what came of them so far."""
+        """A page's items at one moment: their states and attempts, a byte each, and what came of them so far, which is
+        for reading only. What was read last stays at hand: many look at one page."""
         async with self.redis.pipeline() as pipeline:
             for part in ("states", "attempts", "index"):
                 pipeline.hget(keys.job(job_id, part), str(number))
             states, attempts, index = await reached(pipeline.execute())
+        known = self._results.get((job_id, number))
+        if known is None or known[0] != (index or b""):
+            known = self._results[job_id, number] = (index or b"", await self._results_at(job_id, index or b""))
+        _drop_oldest(self._results, (job_id, number))
+        return _there(states, job_id), attempts or b"", known[1]
+
+    async def _results_at(self, job_id: str, index: bytes) -> Results:
+        """What some entries of the log say."""
         async with self.redis.pipeline(transaction=False) as pipeline:
-            for entry in (index or b"").split():
+            for entry in index.split():
                 pipeline.xrange(keys.job(job_id, "log"), entry, entry)
             found = await reached(pipeline.execute())
         # An entry that is gone went with its job.
         entries = (fields.get(b"result", b"") for entries in found for _, fields in _there(entries, job_id))
-        results = results_of(entries, keys.job(job_id, "log"))
-        return _there(states, job_id), attempts or b"", results
+        return results_of(entries, keys.job(job_id, "log"))
 
     async def log(self, job_id: str, after: int, most: int) -> AsyncIterator[tuple[int, BatchResult | None]]:
         """Log entries behind number `after`: their numbers, with what came of a batch where they are about one."""
@@ -340,6 +348,12 @@ class JobStore:
             return [pages_in(bucket or b"", digest) for bucket, digest in zip(found, digests, strict=True)]
         except ValueError as error:
             raise stored.StoredError(f"{places}: expected places of items: {error}") from None
+
+
+def _drop_oldest(at_hand: OrderedDict[Any, Any], newest: Any) -> None:
+    at_hand.move_to_end(newest)
+    if len(at_hand) > _PAGES_AT_HAND:
+        at_hand.popitem(last=False)
 
 
 def _positions(page: Page, item_ids: set[str], where: str) -> dict[str, int]:
