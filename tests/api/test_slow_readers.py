@@ -18,6 +18,7 @@ from tests.access.doors import LETS_ALL_IN
 pytestmark = pytest.mark.alone
 
 SHORT_S = 3.0
+FIXED_WINDOWS = [("grpc.http2.bdp_probe", 0)]  # a window that grows to many MiB takes long to be read half empty
 METHOD = "/kernelport.v1.InferenceService/InferStream"
 CHUNKED = "/kernelport.v1.InferenceService/InferChunked"
 
@@ -41,13 +42,13 @@ class Endless:
 @contextlib.asynccontextmanager
 async def serving(answer: Endless) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a door."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=FIXED_WINDOWS)
     door = inference.InferenceDoor(cast(Inference, answer), Calls(), AccessLog("front-door"), LETS_ALL_IN, 2**20)
     server.add_generic_rpc_handlers([door.handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", FIXED_WINDOWS) as channel:
             yield channel
     finally:
         await server.stop(0)
