@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +17,14 @@ from torch import Tensor
 
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance, Voice, cpu_layers, features
 from kernelport_workers.luxtts.acoustic import Schedule, TorchAcousticModel
+from kernelport_workers.luxtts.bench.random_checkpoint import MODEL
 from kernelport_workers.luxtts.bench.workload import mixed_jobs, mixed_lengths
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model
+from kernelport_workers.luxtts.config import SAMPLE_RATE, ModelConfig
 from kernelport_workers.luxtts.cpu_layers import Int8Linear, adapt
 from kernelport_workers.luxtts.decoder import FlowDecoder
 from kernelport_workers.luxtts.solver import solve, timesteps
+from kernelport_workers.luxtts.text_encoder import TextModel
 from tests.luxtts.conftest import Arrays, audio_file, relative_error, spell, tone
 from tests.luxtts.test_golden_acoustic import frames_of, tensor
 
@@ -70,15 +76,53 @@ def test_every_row_of_weights_has_its_own_scale() -> None:
 
 
 @pytest.mark.skipif(not cpu_layers.has_int8(), reason="torch has no int8 here")
-def test_batch_mates_and_threads_leave_int8_alone(tiny: Path) -> None:
-    files = CheckpointFiles.open(tiny)
-    text, decoder = load_acoustic_model(files, torch.device("cpu"))
+@pytest.mark.parametrize("instructions", ["DEFAULT", "AVX2"])
+def test_large_numbers_come_out_right_on_every_cpu(instructions: str) -> None:
+    """Two products of bytes do not fit into the 16 bits in which older instructions add them."""
+    program = """
+import torch
+from kernelport_workers.luxtts.cpu_layers import Int8Linear
+generator = torch.Generator().manual_seed(0)
+weight, x = (0.9 + 0.1 * torch.rand(size, 512, generator=generator) for size in (64, 200))
+expected = x @ weight.T
+print(float(((Int8Linear(weight, torch.zeros(64))(x) - expected) / expected).abs().max()))
+"""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert float(ended.stdout) < 5e-3
+
+
+@pytest.mark.skipif(not cpu_layers.has_int8(), reason="torch has no int8 here")
+def test_numbers_that_are_no_numbers_stay_so_and_the_smallest_are_nothing() -> None:
+    layer = Int8Linear(torch.ones(3, 4), torch.arange(3.0))
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        assert layer(torch.tensor([[1.0, 2.0, bad, 4.0]])).isnan().all()
+    for little in (0.0, 1e-44):
+        assert layer(torch.full((2, 4), little)).tolist() == [[0.0, 1.0, 2.0]] * 2
+
+
+@pytest.mark.skipif(not cpu_layers.has_int8(), reason="torch has no int8 here")
+@torch.inference_mode()
+def test_threads_leave_int8_alone() -> None:
+    """At the published sizes, which are what matters here, with a layer in each stack."""
+    layers = {"fm_decoder_num_layers": [1] * 5, "text_encoder_num_layers": 1}
+    config = ModelConfig.from_mapping({"model": MODEL | layers, "feature": {"sampling_rate": SAMPLE_RATE}}, 360)
+    text, decoder = TextModel(config), FlowDecoder(config.fm_decoder)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in (*text.parameters(), *decoder.parameters()):
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5 / max(parameter.shape or [1]) ** 0.5)
     adapt(decoder, "int8")
-    model = TorchAcousticModel(files.config, text, decoder, max_batch=1)
-    jobs = mixed_jobs(mixed_lengths(3, 0.6, "even"), 0.3, 100)
-    first = [model.generate([job], SCHEDULE)[0] for job in jobs]
-    again = [model.generate([job], SCHEDULE)[0] for job in reversed(jobs)][::-1]
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    model = TorchAcousticModel(config, text, decoder, 1, cpu_layers.streams_for("int8") + 1)
+    jobs = mixed_jobs(mixed_lengths(4, 10, "even"), 2, 100)
+    found: list[list[Tensor]] = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append([model.generate([job], Schedule(1, 0.9, 3.0))[0] for job in jobs])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
 
 
 def test_a_cpu_without_int8_products_says_so(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

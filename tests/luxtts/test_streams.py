@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernelport_workers.luxtts import Audio, Pipeline, Utterance, Voice
+from kernelport_workers.luxtts.cpu_layers import has_int8
 from kernelport_workers.luxtts.streams import in_streams
 from tests.luxtts.conftest import audio_file, spell, tone
 
@@ -16,9 +17,12 @@ class Stop(Exception):
     """Raised by a check."""
 
 
-@pytest.fixture(scope="module")
-def pipeline(tiny_onnx: Path) -> Pipeline:
-    loaded = Pipeline.load(tiny_onnx, compute="onnx-int8", phonemize=spell)
+@pytest.fixture(scope="module", params=["onnx-int8", "torch-int8"])
+def pipeline(tiny: Path, tiny_onnx: Path, request: pytest.FixtureRequest) -> Pipeline:
+    if request.param == "torch-int8" and not has_int8():
+        pytest.skip("torch has no int8 here")
+    root = tiny if request.param == "torch-int8" else tiny_onnx
+    loaded = Pipeline.load(root, compute=request.param, phonemize=spell)
     loaded._synthesizer.model.streams = 3
     return loaded
 

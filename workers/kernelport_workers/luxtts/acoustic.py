@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from kernelport_workers.luxtts.graphs import GraphedSteps
 from kernelport_workers.luxtts.kernels import Kernels
 from kernelport_workers.luxtts.prompt import Voice
 from kernelport_workers.luxtts.solver import solve, timesteps
+from kernelport_workers.luxtts.streams import one_thread
 from kernelport_workers.luxtts.text_encoder import TextModel, pad_tokens, token_rows
 from kernelport_workers.luxtts.transfers import Transfers
 
@@ -143,6 +145,8 @@ class TorchAcousticModel:
         text: Text encoder.
         decoder: Flow decoder on the same device and of the same type.
         max_batch: Most jobs per batch. With 1, a job's result does not depend on others to the last bit.
+        streams: Calls at a time that make the most of a CPU; above 1 only for a decoder whose bits are the same on any
+            number of threads.
 
     Attributes:
         decoder: The velocity network.
@@ -150,11 +154,11 @@ class TorchAcousticModel:
         kernels: Which kernels a batch of so many jobs and frames runs with.
     """
 
-    # A small matrix product of PyTorch has other bits on another number of threads, as in a stream.
-    streams = 1
-
-    def __init__(self, config: ModelConfig, text: TextModel, decoder: FlowDecoder, max_batch: int) -> None:
+    def __init__(
+        self, config: ModelConfig, text: TextModel, decoder: FlowDecoder, max_batch: int, streams: int = 1
+    ) -> None:
         self.max_batch = max_batch
+        self.streams = streams
         self._config = config
         self._text = text
         self.decoder = decoder
@@ -201,7 +205,8 @@ class TorchAcousticModel:
     def _solved(self, inputs: _Inputs, schedule: Schedule, steps: Steps, check: Check | None) -> Tensor:
         """States (B, N, F) at the end of the schedule."""
         dtype, frames = self.decoder.in_proj.weight.dtype, inputs.noise.shape[1]
-        encoded = self._text.encode(inputs.ids, inputs.masked)
+        with one_thread() if self.streams > 1 else contextlib.nullcontext():
+            encoded = self._text.encode(inputs.ids, inputs.masked)
         text = encoded.gather(1, inputs.rows[..., None].expand(-1, -1, encoded.shape[2]))
         speech = F.pad(inputs.speech.to(dtype), (0, 0, 0, frames - inputs.speech.shape[1]))
         condition = self.decoder.project_condition(text, speech)

@@ -141,7 +141,7 @@ def _cpu_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames:
     A block of query rows at a time, all of which stays in cache until its weights are done.
     """
     batch, heads, time, _ = query.shape
-    query, key, pos = query.contiguous(), key.contiguous(), pos.contiguous()
+    query, key, pos, table = (each.contiguous() for each in (query, key, pos, table))
     weights = frames.weights(batch, heads, time, dtype)
     for item in range(batch):
         masked = None if frames.mask is None else frames.mask[item]
@@ -151,7 +151,7 @@ def _cpu_weights(query: Tensor, key: Tensor, pos: Tensor, table: Tensor, frames:
                 stop = min(start + _CPU_ROWS, time)
                 offsets = table[head, time - stop : 2 * time - 1 - start]
                 scores = ops.linear(query[item, head, start:stop], key[item, head])
-                by_offset = pos[item, head, start:stop] @ offsets.T
+                by_offset = ops.linear(pos[item, head, start:stop], offsets)
                 scores += _relative_scores(by_offset[None], time)[0]
                 if masked is not None:
                     scores.masked_fill_(masked, _MASKED_SCORE)

@@ -6,7 +6,8 @@ frames by itself. All else stays float32.
 
 from __future__ import annotations
 
-import warnings
+import functools
+import math
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from kernelport_workers.luxtts import ops
 from kernelport_workers.luxtts.attention import AttentionWeights, NonlinAttention, SelfAttention
 from kernelport_workers.luxtts.decoder import FlowDecoder
+from kernelport_workers.luxtts.streams import stream_count
 from kernelport_workers.luxtts.zipformer import ConvolutionModule, FeedForward
 
 CpuPrecision = Literal["float32", "bfloat16", "int8"]
@@ -23,7 +25,9 @@ CpuPrecision = Literal["float32", "bfloat16", "int8"]
 CPU_PATHS: dict[str, CpuPrecision] = {"torch": "float32", "torch-bf16": "bfloat16", "torch-int8": "int8"}
 """The precision of each compute path of PyTorch on a CPU."""
 
-_LARGEST_INT8 = 127
+_LARGEST_INT8, _LARGEST_BYTE = 127, 255
+_LEAST_SCALE = 1e-30
+_ROUNDING = 1.5 * 2**23
 
 
 def has_bfloat16() -> bool:
@@ -33,7 +37,37 @@ def has_bfloat16() -> bool:
 
 def has_int8() -> bool:
     """Whether this torch multiplies int8 on this CPU with a scale for each row of weights."""
-    return bool({"onednn", "x86", "fbgemm"} & set(torch.backends.quantized.supported_engines))
+    return torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call,no-any-return]
+
+
+def streams_for(precision: CpuPrecision) -> int:
+    """How many items at a time make the most of this CPU, each with the bits that it has alone on all cores.
+
+    What an adapted int8 decoder leaves in float32 has the same sums on any number of threads; larger products do not.
+    """
+    return stream_count() if precision == "int8" else 1
+
+
+@functools.cache
+def _largest_input() -> int:
+    """The largest byte that an input may be for every sum to come out right.
+
+    A CPU without VNNI adds two products in 16 bits, which two of 255 times 127 do not fit into, and saturates unsaid.
+    """
+    rows = torch.full((16, 64), _LARGEST_BYTE, dtype=torch.uint8)
+    packed = torch.ops.onednn.qlinear_prepack(torch.full((16, 64), _LARGEST_INT8, dtype=torch.int8), None)
+    right = rows.shape[1] * _LARGEST_BYTE * _LARGEST_INT8
+    sums = _int8_product(rows, 1.0, 0, packed, torch.ones(16), torch.zeros(16, dtype=torch.int32))
+    return _LARGEST_BYTE if bool((sums == right).all()) else _LARGEST_INT8
+
+
+def _int8_product(
+    x: Tensor, scale: float, zero: int, packed: Tensor, scales: Tensor, zeros: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        x, scale, zero, packed, scales, zeros, bias, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return product
 
 
 class Bfloat16Linear(nn.Module):
@@ -54,24 +88,23 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        scales = weight.abs().amax(dim=1).clamp_(min=1e-12) / _LARGEST_INT8
-        engine = torch.backends.quantized.engine
-        # The packed weights know who packed them: the setting is for this moment only.
-        torch.backends.quantized.engine = next(
-            name for name in ("onednn", "x86", "fbgemm") if name in torch.backends.quantized.supported_engines
-        )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                zeros = torch.zeros(len(weight), dtype=torch.int64)
-                rounded = torch.quantize_per_channel(weight.float(), scales, zeros, 0, torch.qint8)
-            self._packed = torch.ops.quantized.linear_prepack(rounded, bias.float())
-        finally:
-            torch.backends.quantized.engine = engine
+        scales = weight.float().abs().amax(dim=1).clamp_(min=_LEAST_SCALE) / _LARGEST_INT8
+        rounded = (weight.float() / scales[:, None]).round_().to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(rounded, None)
+        self._scales, self._zeros = scales, torch.zeros(len(weight), dtype=torch.int32)
+        self._bias = bias.float()
 
     def forward(self, x: Tensor) -> Tensor:
-        product: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed)
-        return product
+        least, most = (bound.item() for bound in x.aminmax())
+        least, most = min(least, 0.0), max(most, 0.0)
+        if not math.isfinite(most - least):
+            return x.new_full((*x.shape[:-1], len(self._bias)), math.nan)
+        scale = max((most - least) / (_largest_input() - 1), _LEAST_SCALE)
+        zero = round(-least / scale)
+        # A float as large as _ROUNDING has no bits for fractions: its last ones are the nearest integer.
+        rounded = torch.add(x.new_tensor(_ROUNDING + zero), x, alpha=1.0 / scale)
+        inputs = rounded.view(torch.int32).to(torch.uint8)
+        return _int8_product(inputs, scale, zero, self._packed, self._scales, self._zeros, self._bias)
 
 
 @torch.no_grad()

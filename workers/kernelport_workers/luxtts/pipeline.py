@@ -21,7 +21,7 @@ from kernelport_workers.luxtts.acoustic import AcousticModel, Check, Job, TorchA
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.chunking import Chunk, chunks
 from kernelport_workers.luxtts.config import HOP_LENGTH, OUTPUT_SAMPLE_RATE, SAMPLE_RATE, ModelConfig
-from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt, streams_for
 from kernelport_workers.luxtts.errors import InvalidInputError, LuxTTSError, TextError
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
@@ -117,9 +117,11 @@ class Pipeline:
         if compute == "torch" or (compute in CPU_PATHS and target.type == "cpu"):
             batch = max_batch or (1 if target.type == "cpu" else _GPU_BATCH)
             text, decoder = load_acoustic_model(files, target, dtype)
+            streams = 1
             if target.type == "cpu" and dtype == torch.float32:
                 adapt(decoder, CPU_PATHS[compute])
-            model = TorchAcousticModel(files.config, text, decoder, max_batch=batch)
+                streams = streams_for(CPU_PATHS[compute])
+            model = TorchAcousticModel(files.config, text, decoder, batch, streams)
             if tune_kernels and target.type == "cuda":
                 tune(model)
         elif compute in ("onnx", "onnx-int8"):

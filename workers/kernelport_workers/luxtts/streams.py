@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -28,6 +29,17 @@ def stream_count() -> int:
 def threads_per_stream() -> int:
     """Threads that each of :func:`stream_count` streams may use."""
     return max(1, cores() // stream_count())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread meanwhile: the sums of small products differ by how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def in_streams(work: Sequence[Callable[[], T]], streams: int) -> Iterator[T]:

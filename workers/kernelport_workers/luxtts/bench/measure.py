@@ -32,7 +32,7 @@ from kernelport_workers.luxtts.bench.workload import (
 )
 from kernelport_workers.luxtts.checkpoint import CheckpointFiles, load_acoustic_model, load_vocoder
 from kernelport_workers.luxtts.config import FEATURE_SCALE
-from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt
+from kernelport_workers.luxtts.cpu_layers import CPU_PATHS, adapt, streams_for
 from kernelport_workers.luxtts.onnx_path import OnnxAcousticModel
 from kernelport_workers.luxtts.plain_path import PlainAcousticModel
 from kernelport_workers.luxtts.prompt import Voice
@@ -246,9 +246,11 @@ class Bench:
             if path != "torch" and cpu == (path == "torch-tuned"):
                 raise ValueError(f"path: {path} needs a {'GPU' if cpu else 'CPU'}")
             text, decoder = load_acoustic_model(self._files, self._device, self._dtype)
+            streams = 1
             if cpu and self._dtype == torch.float32:
                 adapt(decoder, CPU_PATHS[path])
-            model = TorchAcousticModel(self.config, text, decoder, max_batch=max_batch)
+                streams = streams_for(CPU_PATHS[path])
+            model = TorchAcousticModel(self.config, text, decoder, max_batch, streams)
             if path == "torch-tuned":
                 tune(model)
             return model
