@@ -25,6 +25,8 @@ SPANS = "spans"
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 # The voice that stands for none, among the aliases of voices.
 DEFAULT_VOICE = "default"
+# The keys of a request, and a header of it, where they are not called as what they become.
+_KEYS = {"text": "input", "request_id": "Idempotency-Key"}
 _INPUT = re.compile(r'inputs\["(.*)"\]')
 
 
@@ -105,7 +107,7 @@ def key_of(field: str) -> str:
     """The key of a request that becomes an input, whose path is given."""
     found = _INPUT.fullmatch(field)
     name = found[1] if found else field
-    return "input" if name == "text" else name
+    return _KEYS.get(name, name)
 
 
 def _problems(given: Mapping[str, Any]) -> list[tuple[str, str]]:

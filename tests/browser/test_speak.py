@@ -63,6 +63,11 @@ def test_what_is_heard_is_what_the_server_sent(studio: Stack, visit: Visit) -> N
     assert np.array_equal(heard[heard != 0], sent[sent != 0])  # a gap, which a busy machine makes, is silence
 
 
+def test_what_is_left_out_of_a_text_is_told(visit: Visit) -> None:
+    player = speak(visit(), "The harbour was \u0442\u0438\u0445\u043e quiet.")
+    player.locator(".notice").filter(has_text="\u0442\u0438\u0445\u043e").wait_for()
+
+
 def test_ctrl_enter_speaks_from_any_field(visit: Visit) -> None:
     page = visit()
     page.get_by_label("Text", exact=True).fill(SENTENCE)

@@ -124,6 +124,9 @@ def test_bad_rows_are_told_with_their_lines_unless_they_are_to_be_left_out(stack
     refused = ask(stack.url, "POST", "/api/jobs", body, headers)
     assert refused.status == 400
     assert refused.json()["error"]["violations"][0]["field"] == "file:3: text"
+    body, headers = form({"deployment": "hibari-en", "skip_bad": "maybe"}, rows)
+    unclear = ask(stack.url, "POST", "/api/jobs", body, headers)
+    assert (unclear.status, unclear.json()["error"]["violations"][0]["field"]) == (400, "skip_bad")
     body, headers = form({"deployment": "hibari-en", "skip_bad": "true"}, rows)
     made = ask(stack.url, "POST", "/api/jobs", body, headers).json()
     assert over(stack, made["id"])["progress"]["items"] == 1
@@ -142,6 +145,7 @@ def test_a_request_id_names_one_job(stack: Stack) -> None:
         ([], "body"),
         ({"items": ["a"]}, "deployment"),
         ({"deployment": "hibari-en", "items": "One."}, "items"),
+        ({"deployment": "hibari-en", "items": []}, "items"),
         ({"deployment": "hibari-en", "items": [3]}, "items[0]"),
         ({"deployment": "hibari-en", "items": [{"id": "a", "inputs": {"speed": "x"}}]}, 'items[0].inputs["speed"]'),
         ({"deployment": "hibari-en", "items": ["a"], "priority": "high"}, "priority"),

@@ -129,6 +129,23 @@ async def test_a_flush_speaks_what_looks_unfinished_and_says_when_it_has(stack: 
         assert await talk.until("speech.audio.flushed") == b"", "there was nothing to say"
 
 
+async def test_what_cannot_be_spoken_is_told_and_the_next_sentence_is(stack: Stack, spoken: dict[str, bytes]) -> None:
+    unsaid, mixed = "\u0442\u0438\u0448\u0438\u043d\u0430", "A \u0442\u0438\u0445\u043e bell."
+    async with talking(stack) as talk:
+        for text, place in ((unsaid, (0, 6)), (mixed, (6, 18))):
+            await talk.append(text)
+            await talk.socket.send_json(FLUSH)
+            told = await talk.next()
+            assert isinstance(told, dict)
+            assert (told["type"], told["from"], told["to"]) == ("speech.audio.warnings", *place)
+            assert text[2:6] in told["warnings"][0]
+            assert bool(await talk.until("speech.audio.flushed")) == (text == mixed)
+        await talk.append(QUIET)
+        await talk.socket.send_json(END)
+        assert await talk.until("speech.audio.done") == spoken[QUIET]
+        assert await talk.closed() == 1000
+
+
 async def test_a_cancelled_turn_is_broken_off_and_the_next_is_heard(stack: Stack, spoken: dict[str, bytes]) -> None:
     async with talking(stack) as talk:
         await talk.append(f"{QUIET} {STILL} " * 500)

@@ -91,17 +91,20 @@ def test_events_carry_the_same_bytes(stack: Stack, openai_client: openai.OpenAI)
     body = {"model": "tts-1", "input": TEXT, "stream_format": "sse"}
     reply = ask(stack.url, "POST", SPEECH, body)
     assert reply.headers["content-type"] == "text/event-stream"
-    lines = reply.body.decode().split("\n\n")
-    *deltas, done = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    *deltas, done = events_of(reply.body)
     assert b"".join(base64.b64decode(delta["audio"]) for delta in deltas) == whole
     assert {delta["type"] for delta in deltas} == {"speech.audio.delta"}
     assert done["type"] == "speech.audio.done"
     assert set(done["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
 
 
+def events_of(body: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in body.decode().split("\n\n") if line]
+
+
 def told_in_events(body: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """The events of an answer but for the last, and the audio in them."""
-    *deltas, _ = [json.loads(line.removeprefix("data: ")) for line in body.decode().split("\n\n") if line]
+    """The events of an answer that bring audio, and the audio in them."""
+    deltas = [event for event in events_of(body) if event["type"] == "speech.audio.delta"]
     return deltas, b"".join(base64.b64decode(delta["audio"]) for delta in deltas)
 
 
@@ -131,6 +134,19 @@ def test_a_long_text_is_sent_as_it_is_spoken_by_one_encoder(
         with wave.open(io.BytesIO(data[:4096])) as file:
             assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2)
         assert data[44:] == pcm.tobytes(), "nothing stands behind the samples"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "warnings"}])
+def test_what_is_left_out_of_a_text_is_told(stack: Stack, headers: dict[str, str]) -> None:
+    text = "The harbour was \u0442\u0438\u0445\u043e quiet."
+    body = {"model": "hibari-en", "input": text, "response_format": "pcm"}
+    answer = ask(stack.url, "POST", SPEECH, body, headers)
+    (warning,) = json.loads(answer.headers["x-warnings"])
+    assert "\u0442\u0438\u0445\u043e" in warning
+    first, *others = events_of(ask(stack.url, "POST", SPEECH, {**body, "stream_format": "sse"}).body)
+    assert first == {"type": "speech.audio.warnings", "warnings": [warning], "from": 0, "to": len(text)}
+    assert b"".join(base64.b64decode(each["audio"]) for each in others[:-1]) == answer.body
+    assert "x-warnings" not in ask(stack.url, "POST", SPEECH, body | {"input": TEXT}).headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "spans"}])
@@ -177,6 +193,8 @@ def test_an_idempotency_key_gets_one_whole_answer(stack: Stack) -> None:
     first, again = (ask(stack.url, "POST", SPEECH, body, headers) for _ in range(2))
     assert (first.status, first.body) == (200, again.body)
     assert ask(stack.url, "POST", SPEECH, {**body, "input": "Other."}, headers).status == 409
+    refused = ask(stack.url, "POST", SPEECH, body, {"Idempotency-Key": "x" * 1000})
+    assert (refused.status, refused.json()["error"]["param"]) == (400, "Idempotency-Key")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,10 @@ class User:
         result = self.client.infer("hibari-en", [text])
         assert result.as_numpy("sample_rate").tolist() == [24000]
         assert result.as_numpy("audio").size > 12_000
+        odd = "Good \u0442\u0438\u0445\u043e morning."
+        told = self.client.infer("hibari-en", [self.input("text", np.array([odd.encode()], object), "BYTES")])
+        found = told.get_response().parameters if self.kind == "grpc" else told.get_response()["parameters"]
+        assert odd[5:9] in (found["warnings"].string_param if self.kind == "grpc" else found["warnings"])
 
     def is_told_what_is_wrong(self) -> None:
         given = [self.input("x", X, "FP32")]

@@ -154,11 +154,13 @@ class OpenInferenceService(inference_pb2_grpc.GRPCInferenceServiceServicer):
             idempotency_key=str(_value(request.parameters, "idempotency_key") or ""),
             arrived_at=arrived_at,
         )
-        outputs = await self._models.infer(asked)
+        answered = await self._models.infer(asked)
         response = oip.ModelInferResponse(model_name=request.model_name, model_version=VERSION, id=request.id)
-        for tensor, data in outputs:
+        for tensor, data in answered.outputs:
             response.outputs.add(name=tensor.name, datatype=DATATYPES[tensor.dtype], shape=tensor.shape)
             response.raw_output_contents.append(bytes(data))
+        if answered.warnings:
+            response.parameters["warnings"].string_param = answered.warnings
         if _value(request.parameters, _WANTS_FINAL):
             response.parameters[_FINAL].bool_param = True
         return response

@@ -17,7 +17,7 @@ from kernelport_api.doors.http.answers import JSON, Answer, Part
 from kernelport_api.doors.http.bodies import why_no_json
 from kernelport_api.doors.http.endpoint import HttpCall
 from kernelport_api.doors.http.errors import Refusal
-from kernelport_api.doors.open_inference.models import VERSION, Asked, Models, parameter_s
+from kernelport_api.doors.open_inference.models import VERSION, Answered, Asked, Models, parameter_s
 from kernelport_api.doors.open_inference.tensors import (
     DATATYPES,
     Input,
@@ -79,10 +79,10 @@ class OpenInferenceRoutes:
             idempotency_key=call.header(b"idempotency-key"),
             arrived_at=arrived_at,
         )
-        outputs = await self._models.infer(asked)
-        binary = _binary(request, outputs)
-        in_json = sum(len(each.data) for each in outputs if each.tensor.name not in binary)
-        given = call, request, outputs, binary
+        answered = await self._models.infer(asked)
+        binary = _binary(request, answered.outputs)
+        in_json = sum(len(each.data) for each in answered.outputs if each.tensor.name not in binary)
+        given = call, request, answered, binary
         parts = await aside(_parts, *given) if in_json > SMALL_BYTES else _parts(*given)
         is_binary, headers = len(parts) > 1, {}
         if is_binary:
@@ -220,11 +220,11 @@ def _binary(request: _Request, outputs: Sequence[Output]) -> set[str]:
     return {each.tensor.name for each in outputs if asked.get(each.tensor.name, by_default)}
 
 
-def _parts(call: HttpCall, request: _Request, outputs: Sequence[Output], binary: Collection[str]) -> list[Part]:
+def _parts(call: HttpCall, request: _Request, answered: Answered, binary: Collection[str]) -> list[Part]:
     """The body of an answer: its JSON, then the outputs that are wanted as they are."""
     told: list[Mapping[str, Any]] = []
     raw: list[Part] = []
-    for output in outputs:
+    for output in answered.outputs:
         tensor = output.tensor
         known = {"name": tensor.name, "datatype": DATATYPES[tensor.dtype], "shape": list(tensor.shape)}
         if tensor.name in binary:
@@ -235,4 +235,6 @@ def _parts(call: HttpCall, request: _Request, outputs: Sequence[Output], binary:
     answer: dict[str, Any] = {"model_name": call.path["model"], "model_version": VERSION, "outputs": told}
     if request.id:
         answer["id"] = request.id
+    if answered.warnings:
+        answer["parameters"] = {"warnings": answered.warnings}
     return [msgspec.json.encode(answer), *raw]

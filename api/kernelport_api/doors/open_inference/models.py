@@ -58,6 +58,19 @@ class _Tally:
     last_unix_ms: int = 0
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What a call gives.
+
+    Attributes:
+        outputs: those that it wants, in the order in which it wants them.
+        warnings: what it is told beside them, a line each; the parameter `warnings` of an answer.
+    """
+
+    outputs: Sequence[Output]
+    warnings: str
+
+
 class Models:
     """The deployments as models.
 
@@ -71,8 +84,8 @@ class Models:
         self._inference = inference
         self._tallies: defaultdict[tuple[str, str], _Tally] = defaultdict(_Tally)
 
-    async def infer(self, asked: Asked) -> Sequence[Output]:
-        """Runs a call; gives the outputs that it wants, in the order in which it wants them.
+    async def infer(self, asked: Asked) -> Answered:
+        """Runs a call.
 
         Raises:
             KernelPortError: as the contract's Infer; also when an output is wanted that there is not.
@@ -100,7 +113,7 @@ class Models:
         tally.batching_ns += 1000 * response.batched_us
         tally.backend_ns += 1000 * response.backend_us
         tally.last_unix_ms = round(1000 * time.time())
-        return _wanted(outputs, asked.outputs)
+        return Answered(_wanted(outputs, asked.outputs), "\n".join(response.warnings))
 
     def are_taken(self) -> bool:
         """Whether calls can be taken, of whatever model."""

@@ -17,7 +17,7 @@ from kernelport.client.item_files import SPLITS, ItemFile, ItemFileError, Kind, 
 from kernelport.coercion import coerce, to_tensors
 from kernelport.signature import Signature
 from kernelport.v1.inference_pb2 import Tensor
-from kernelport_api.doors.http.api.queries import checked, invalid
+from kernelport_api.doors.http.api.queries import checked, flag, invalid
 from kernelport_api.doors.http.forms import copied
 from kernelport_api.services.inference import Inference
 
@@ -153,5 +153,5 @@ def _texts(form: FormData) -> dict[str, Any]:
         elif name in NUMBERS:
             found[name] = checked(lambda value=value: int(value), name)  # type: ignore[misc]
         else:
-            found[name] = value == "true" if name in _FLAGS else value
+            found[name] = flag(name, value) if name in _FLAGS else value
     return found

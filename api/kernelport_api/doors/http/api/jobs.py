@@ -169,9 +169,10 @@ def _ranges(texts: list[str]) -> list[range]:
     for text in texts:
         first, _, last = text.partition("-")
         numbers = (first, last or first)
-        if not all(each.isascii() and each.isdecimal() and len(each) < 10 for each in numbers):
+        are_numbers = all(each.isascii() and each.isdecimal() and len(each) < 10 for each in numbers)
+        if not are_numbers or int(numbers[0]) > int(numbers[1]):
             raise invalid("index", f"expected places such as 0-99,250; got {text[:64]!r}")
-        found.append(range(int(first), int(last or first) + 1))
+        found.append(range(int(numbers[0]), int(numbers[1]) + 1))
     return found
 
 

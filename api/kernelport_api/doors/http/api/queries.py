@@ -41,10 +41,18 @@ class Query:
 
     def flag(self, name: str) -> bool:
         """Whether it is set."""
-        text = self.text(name).lower()
-        if text not in _YES:
-            raise invalid(name, f"expected true or false, got {text[:64]!r}")
-        return _YES[text]
+        return flag(name, self.text(name))
+
+
+def flag(name: str, text: str) -> bool:
+    """Whether a text sets something; nothing does not.
+
+    Raises:
+        InvalidArgumentError: it is none of true, false, 1 and 0.
+    """
+    if text.lower() not in _YES:
+        raise invalid(name, f"expected true or false, got {text[:64]!r}")
+    return _YES[text.lower()]
 
 
 def field(body: dict[str, Any], name: str, kind: type[Value], default: Value) -> Value:

@@ -82,6 +82,8 @@ class Submitting:
         spec = _spec(given)
         spec.shared_inputs.extend(to_tensors(coerce(field(given, "shared_inputs", dict, {}), signature)))
         items = await asyncio.to_thread(lambda: list(_items(field(given, "items", list, []), signature)))
+        if not items:
+            raise invalid("items", "expected at least one")
         return await self.run(spec, iter(items), field(given, "request_id", str, ""))
 
     async def _of_form(self, form: FormData) -> pb.Job:

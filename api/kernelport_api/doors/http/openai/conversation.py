@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -30,6 +31,7 @@ from kernelport_api.doors.http.openai.speech import (
     in_encoder_thread,
     spans_of,
     speech_of,
+    warned,
 )
 
 PATH = "/v1/audio/speech/stream"
@@ -233,7 +235,7 @@ class _Conversation:
             match await self._queue.get():
                 case _Part() as part:
                     self._waiting -= len(part.text)
-                    self._speaking = asyncio.create_task(self._speak_part(part))
+                    self._speaking = asyncio.create_task(self._speak_or_tell(part))
                     await asyncio.wait([self._speaking])
                     ended, self._speaking = self._speaking, None
                     if not ended.cancelled():
@@ -247,6 +249,15 @@ class _Conversation:
                     self._waiting -= mark is _Mark.FLUSHED
                     await _tell(self._send, {"type": mark.value})
 
+    async def _speak_or_tell(self, part: _Part) -> None:
+        """Speaks a part. One in which there is nothing to say is told, and the next may come."""
+        try:
+            await self._speak_part(part)
+        except InvalidArgumentError as error:
+            if {each.field for each in error.violations} != {"input"}:
+                raise
+            await self._warn(part, [each.description for each in error.violations])
+
     async def _speak_part(self, part: _Part) -> None:
         arrived_at = time.monotonic()
         with self._runs:
@@ -254,6 +265,8 @@ class _Conversation:
             async with contextlib.aclosing(self._speech.messages(infer, arrived_at)) as messages:
                 before = self._samples
                 async for message in messages:
+                    if message.warnings:
+                        await self._warn(part, message.warnings)
                     samples, rate = speech_of(message)
                     spans = [
                         [start + part.start, end + part.start, first + before, behind + before]
@@ -265,6 +278,9 @@ class _Conversation:
                         spans = [*spans[:-1], *([*each[:3], each[3] + pause.size] for each in spans[-1:])]
                     await self._encode(samples, rate, spans)
             self._characters += len(part.text)
+
+    async def _warn(self, part: _Part, warnings: Iterable[str]) -> None:
+        await _tell(self._send, warned(warnings, part.start, part.start + len(part.text)))
 
     async def _encode(self, samples: Array, rate: int, spans: list[list[int]]) -> None:
         """Sends what the next samples become.

@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import contextlib
+import json
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,6 +31,8 @@ Made = TypeVar("Made")
 MOST_BYTES = 4 * 2**20
 # Of an encoded answer in one event.
 _DELTA_BYTES = 48 * 2**10
+# A header: a list of texts as JSON in ASCII. Proxies refuse what is much longer.
+_WARNINGS, _MOST_HEADER = "x-warnings", 4096
 
 # Threads of their own: encoding takes longer than what else is done aside from the event loop.
 _encoders = ThreadPoolExecutor(thread_name_prefix="encode")
@@ -72,8 +75,11 @@ class Speech:
             "cache-control": "no-store",
             "x-accel-buffering": "no",
         }
+        if first.warnings:
+            headers[_WARNINGS] = _as_header(first.warnings)
         if request.stream_format == "sse":
-            return Streamed(_events(parts, len(request.text)), "text/event-stream", headers)
+            told = [warned(first.warnings, 0, len(request.text))] if first.warnings else []
+            return Streamed(_events(parts, told, len(request.text)), "text/event-stream", headers)
         return Streamed(_file(parts), FORMATS[request.response_format][1], headers)
 
     async def infer_request(self, request: SpeechRequest, request_id: str = "") -> pb.InferRequest:
@@ -160,6 +166,16 @@ async def in_encoder_thread(work: Callable[..., Made], *arguments: Any) -> Made:
         raise
 
 
+def _as_header(warnings: Iterable[str]) -> str:
+    """As many of them as a header has room for."""
+    told: list[str] = []
+    for warning in warnings:
+        if len(json.dumps([*told, warning])) > _MOST_HEADER:
+            break
+        told.append(warning)
+    return json.dumps(told)
+
+
 async def _file(parts: AsyncGenerator[Encoded, None]) -> AsyncGenerator[bytes, None]:
     """The bytes alone."""
     async with contextlib.aclosing(parts):
@@ -167,9 +183,13 @@ async def _file(parts: AsyncGenerator[Encoded, None]) -> AsyncGenerator[bytes, N
             yield part.audio
 
 
-async def _events(parts: AsyncGenerator[Encoded, None], characters: int) -> AsyncGenerator[bytes, None]:
-    """Server-sent events: a file in parts, and its end."""
+async def _events(
+    parts: AsyncGenerator[Encoded, None], before: Sequence[dict[str, Any]], characters: int
+) -> AsyncGenerator[bytes, None]:
+    """Server-sent events: what is told before, a file in parts, and its end."""
     async with contextlib.aclosing(parts):
+        for told in before:
+            yield _event(told)
         async for part in parts:
             for told in deltas(part):
                 yield _event(told)
@@ -182,6 +202,11 @@ def deltas(part: Encoded) -> Iterator[dict[str, Any]]:
     for start in range(0, len(part.audio), _DELTA_BYTES) or ([0] if told else []):
         audio = base64.b64encode(part.audio[start : start + _DELTA_BYTES]).decode()
         yield {"type": "speech.audio.delta", "audio": audio, **(told if start == 0 else {})}
+
+
+def warned(warnings: Iterable[str], start: int, end: int) -> dict[str, Any]:
+    """The event of what was not spoken as it is written, between two places of the text, in characters."""
+    return {"type": "speech.audio.warnings", "warnings": list(warnings), "from": start, "to": end}
 
 
 def done(characters: int) -> dict[str, Any]:

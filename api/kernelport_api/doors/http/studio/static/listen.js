@@ -33,6 +33,7 @@ export function Listen() {
     data-is-coming=${isComing}
   >
     <${Trouble} problem=${problem} />
+    ${take.warnings?.map((told) => html`<p class="notice warn small">${told}</p>`)}
     <${Wave} recording=${recording} to=${player.position} most=${most} onSeek=${seek} />
     <div class="row">
       <button type="button" onClick=${toggle} disabled=${!recording.length}>${player.isPlaying ? says.pause : says.play}</button>

@@ -21,6 +21,7 @@ export class Take {
   recording = new Recording();
   /** Of each piece that has come: the characters of the text from and to, and its first sample. */
   spans = [];
+  warnings = [];
   /** Whether it ended before its end. */
   isCut = false;
   #ending = new AbortController();
@@ -43,6 +44,7 @@ export class Take {
       requestId = requestIdOf(answer);
       for await (const { data } of events(answer.body)) {
         if (data?.type === "speech.audio.delta") this.#add(data);
+        if (data?.type === "speech.audio.warnings") this.warnings = data.warnings;
         if (data?.type === "speech.audio.done") hasEnd = true;
         told();
       }
