@@ -71,6 +71,11 @@ def test_results_come_as_they_are_finished_and_a_failure_ends_the_rest() -> None
     def fail() -> str:
         raise Stop
 
+    def take_a_while() -> str:
+        begun.append(1)
+        threading.Event().wait(0.001)
+        return "late"
+
     with pytest.raises(Stop):
-        list(in_streams([fail, *(lambda: begun.append(1) for _ in range(100))], 1))  # type: ignore[list-item]
-    assert len(begun) < 100
+        list(in_streams([fail, *[take_a_while] * 10_000], 1))
+    assert len(begun) < 10_000
